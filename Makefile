@@ -1,0 +1,63 @@
+# Two commands need nothing but Python 3.11+, pip, make and a C compiler: `make run` and `make test`.
+# Both make .venv on first use; it is rebuilt when pyproject.toml changes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready-run
+TSTAMP := $(VENV)/.ready-test
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types fmt unit coverage bench docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("actrio needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.11 …" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check 'pip>=25.1'
+
+$(STAMP): pyproject.toml $(VENV)/bin/python
+	@echo "setting up $(VENV) …"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[local]'
+	@touch $@
+
+$(TSTAMP): pyproject.toml $(STAMP)
+	@echo "setting up what the tests need …"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --group test --group lint
+	@touch $@
+
+run: $(STAMP) ## the main job: a real local model with a tool, then 100 sessions, then a report
+	@$(BIN)/actrio model install smollm2 --quiet
+	@$(BIN)/actrio demo
+
+test: lint types unit ## lint, types, import contracts, tests
+
+lint: $(TSTAMP) ## ruff and the import contracts
+	@$(BIN)/ruff check src tests tools bench
+	@$(BIN)/ruff format --check --quiet src tests tools bench
+	@$(BIN)/lint-imports --no-cache | tail -n 6
+
+types: $(TSTAMP) ## mypy --strict
+	@$(BIN)/mypy
+
+unit: $(TSTAMP) ## the tests
+	@$(BIN)/actrio model install smollm2 --quiet
+	@$(BIN)/python -m pytest -q
+
+fmt: $(TSTAMP) ## format and fix
+	@$(BIN)/ruff format src tests tools bench
+	@$(BIN)/ruff check --fix src tests tools bench
+
+coverage: $(TSTAMP) ## the tests with branch coverage
+	@$(BIN)/coverage run -m pytest -q && $(BIN)/coverage report
+
+bench: $(STAMP) ## every benchmark program, one table each
+	@$(BIN)/python -m bench.kernel
+
+docs: $(TSTAMP) ## regenerate the drawn and derived pages
+	@$(BIN)/python tools/draw_machines.py
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

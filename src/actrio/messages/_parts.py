@@ -1,0 +1,207 @@
+"""The conversation as frozen values: parts, messages, usage.
+
+Nothing here knows a vendor. A dialect translates these to bytes and back; a session keeps them.
+``arguments`` of a tool call stay the JSON text the model wrote, because only the tool knows how
+to read them and because a provider must get back exactly what it sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final, Literal
+
+import attrs
+
+from actrio.errors import InvalidRequest
+
+__all__ = [
+    "AssistantMessage",
+    "Document",
+    "FinishReason",
+    "Image",
+    "Message",
+    "Part",
+    "Text",
+    "Thinking",
+    "ToolCall",
+    "ToolMessage",
+    "ToolResult",
+    "ToolResultState",
+    "Usage",
+    "UserMessage",
+    "user_message",
+]
+
+FinishReason = Literal["stop", "tool_calls", "length", "content_filter", "pause", "error", "other"]
+
+ToolResultState = Literal["success", "error", "timeout", "disabled", "sealed"]
+"""``sealed``: the call never got a result of its own (cancel, crash, limit); its text says why."""
+
+
+@attrs.frozen(slots=True)
+class Text:
+    """Visible text."""
+
+    type: ClassVar[str] = "text"
+    text: str
+
+
+@attrs.frozen(slots=True)
+class Thinking:
+    """Reasoning that a model showed; ``signature`` must go back unchanged where a vendor asks."""
+
+    type: ClassVar[str] = "thinking"
+    text: str
+    signature: str | None = None
+
+
+def _one_source(instance: Any, _attribute: Any, _value: Any) -> None:
+    if (instance.data is None) == (instance.url is None):
+        raise InvalidRequest(
+            f"{type(instance).__name__} needs exactly one of data and url.",
+            remedy="Give the bytes as data, or a link as url, not both.",
+        )
+
+
+@attrs.frozen(slots=True)
+class Image:
+    """A picture, as bytes or as a link."""
+
+    type: ClassVar[str] = "image"
+    media_type: str = "image/png"
+    data: bytes | None = attrs.field(default=None, repr=lambda b: f"<{len(b or b'')} bytes>")
+    url: str | None = attrs.field(default=None, validator=_one_source)
+
+
+@attrs.frozen(slots=True)
+class Document:
+    """A file for the model to read, as bytes or as a link."""
+
+    type: ClassVar[str] = "document"
+    media_type: str = "application/pdf"
+    name: str | None = None
+    data: bytes | None = attrs.field(default=None, repr=lambda b: f"<{len(b or b'')} bytes>")
+    url: str | None = attrs.field(default=None, validator=_one_source)
+
+
+@attrs.frozen(slots=True)
+class ToolCall:
+    """A model's wish to run a tool; ``arguments`` is the JSON text as it wrote it."""
+
+    type: ClassVar[str] = "tool_call"
+    id: str
+    name: str
+    arguments: str = "{}"
+
+
+@attrs.frozen(slots=True)
+class ToolResult:
+    """What came of a tool call, as the model will read it."""
+
+    type: ClassVar[str] = "tool_result"
+    call_id: str
+    name: str
+    text: str
+    state: ToolResultState = "success"
+
+    @property
+    def is_error(self) -> bool:
+        return self.state != "success"
+
+
+Part = Text | Thinking | Image | Document | ToolCall
+
+
+@attrs.frozen(slots=True)
+class Usage:
+    """Tokens spent. Input includes cached tokens, output includes reasoning tokens."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+@attrs.frozen(slots=True)
+class UserMessage:
+    """What a person, or a program in a person's place, said."""
+
+    role: ClassVar[str] = "user"
+    parts: tuple[Text | Image | Document, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+
+@attrs.frozen(slots=True)
+class AssistantMessage:
+    """What a model said; parts in the order in which they began."""
+
+    role: ClassVar[str] = "assistant"
+    parts: tuple[Text | Thinking | ToolCall, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+
+@attrs.frozen(slots=True)
+class ToolMessage:
+    """The results of one step's tool calls, in call order."""
+
+    role: ClassVar[str] = "tool"
+    results: tuple[ToolResult, ...]
+
+
+Message = UserMessage | AssistantMessage | ToolMessage
+
+PROMPT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Largest text of one user message. 4 MiB is a million tokens, beyond every model's window."""
+
+
+def user_message(
+    content: str | Text | Image | Document | UserMessage | list[Any] | tuple[Any, ...],
+) -> UserMessage:
+    """Return ``content`` as a user message.
+
+    Args:
+        content: A string, a part, a sequence of these, or a finished message.
+
+    Raises:
+        InvalidRequest: It is empty or of another type.
+    """
+    if isinstance(content, UserMessage):
+        return content
+    items = content if isinstance(content, (list, tuple)) else (content,)
+    parts: list[Text | Image | Document] = []
+    for item in items:
+        if isinstance(item, str):
+            parts.append(Text(item))
+        elif isinstance(item, (Text, Image, Document)):
+            parts.append(item)
+        else:
+            raise InvalidRequest(
+                f"A user message cannot hold {type(item).__name__!r}.",
+                remedy="Pass a str, Text, Image or Document, or a list of these.",
+            )
+    if not any(not isinstance(part, Text) or part.text.strip() for part in parts):
+        raise InvalidRequest(
+            "The prompt is empty.", remedy="Pass some text, an image or a document."
+        )
+    return UserMessage(tuple(parts))
