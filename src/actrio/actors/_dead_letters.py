@@ -1,0 +1,41 @@
+"""What could not be handled is a dead letter, not a log line."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actrio.actors._values import DeadLetter, DeadLetterReason
+
+__all__ = ["DeadLetters"]
+
+
+class DeadLetters:
+    """A bounded ring of the latest dead letters, and a count of all of them by reason.
+
+    Args:
+        keep_max: How many are kept to look at. They hold their messages, so this bounds memory.
+        clock: Trio time in seconds.
+    """
+
+    def __init__(self, *, keep_max: int, clock: Callable[[], float]) -> None:
+        self._ring: deque[DeadLetter] = deque(maxlen=keep_max)
+        self._counts: Counter[DeadLetterReason] = Counter()
+        self._clock = clock
+
+    def add(self, path: str, message: Any, reason: DeadLetterReason, detail: str = "") -> None:
+        self._counts[reason] += 1
+        self._ring.append(DeadLetter(path, message, reason, self._clock(), detail))
+
+    def __len__(self) -> int:
+        """How many there were, kept or not."""
+        return self._counts.total()
+
+    @property
+    def counts(self) -> Mapping[DeadLetterReason, int]:
+        return dict(self._counts)
+
+    def latest(self) -> tuple[DeadLetter, ...]:
+        """Return those still kept, oldest first."""
+        return tuple(self._ring)

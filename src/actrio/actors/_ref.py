@@ -1,0 +1,163 @@
+"""References: how everybody else talks to an actor."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import trio
+
+from actrio.actors._envelope import Envelope, Exchange, StreamExchange
+from actrio.actors._waits import waiting_on
+from actrio.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from actrio.actors._cell import Cell
+
+__all__ = ["Ref", "ReplyStream"]
+
+M = TypeVar("M")
+
+
+class Ref(Generic[M]):
+    """An address. Cheap, hashable, and never a reason for an actor to stay alive."""
+
+    __slots__ = ("cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+
+    @property
+    def path(self) -> str:
+        """Where the actor is, for example ``/sessions/s_1``."""
+        return self.cell.path
+
+    def __repr__(self) -> str:
+        return f"<Ref {self.path} {self.cell.state}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other.cell is self.cell
+
+    def __hash__(self) -> int:
+        return hash(id(self.cell))
+
+    def tell_nowait(self, message: M) -> None:
+        """Send ``message`` at once.
+
+        Raises:
+            MailboxFull: There is no room, and the policy does not drop.
+            ActorStopped: The actor is gone.
+        """
+        self.cell.accept_nowait(Envelope(message, None, **self.cell.stamp(message)))
+
+    async def tell(self, message: M) -> None:
+        """Send ``message`` as soon as there is room.
+
+        *Backpressure*: waits in FIFO order with other senders (policy ``wait``).
+        *Cancellation*: either it was accepted and this returns, or it was not and leaves no trace.
+
+        Raises:
+            MailboxFull: The policy is ``reject``.
+            ActorStopped: The actor is gone.
+            DeadlockError: A handler waits here for something that waits for it.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        envelope = Envelope(message, None, **self.cell.stamp(message))
+        if not await self.cell.accept(envelope):
+            # Accepted at once: give others their turn now and then, but never lose what is accepted.
+            await self.cell.system.breathe()
+
+    async def ask(self, message: M) -> Any:
+        """Send ``message`` and wait for the answer.
+
+        The caller's cancel scopes are the deadline; it travels with the message.
+
+        *Cancellation*: cancels the handling, and returns when it has ended; a handling that does
+        not end within the system's ``cancel_grace_seconds`` becomes a dead letter ``stuck``.
+
+        Raises:
+            ActorFailed: The actor crashed on this message; the cause is chained.
+            ActrioError: What the handler raised as a result.
+            MailboxFull, ActorStopped, DeadlockError: As in `tell`.
+        """
+        exchange = Exchange()
+        envelope = Envelope(message, exchange, **self.cell.stamp(message))
+        with waiting_on(self.cell):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            await self.cell.accept(envelope)
+            try:
+                return await exchange.answer()
+            except trio.Cancelled:
+                await self.cell.leave(envelope)
+                raise
+
+    def stream(self, message: M, *, credit: int = 32) -> ReplyStream:
+        """Send ``message`` on entry and read what its handling emits.
+
+        ``async with ref.stream(m) as items: async for item in items: …``; afterwards
+        ``items.result`` is what the handler returned.
+
+        *Backpressure*: the handler runs at most ``credit`` items ahead of the reader.
+        *Cancellation*: leaving the block early cancels the handling and waits for its end.
+
+        Args:
+            message: What to send.
+            credit: Items that may wait between the two. 32 hides a scheduler pass.
+        """
+        if credit < 1:
+            raise InvalidRequest(f"credit is {credit}.", remedy="Use at least 1.")
+        return ReplyStream(self.cell, message, credit)
+
+    def control(self, message: Any) -> None:
+        """Send ``message`` on the control lane: never waits, overtakes all data.
+
+        Raises:
+            MailboxFull: Hundreds of control messages wait already; the actor does not run.
+            ActorStopped: The actor is gone.
+        """
+        self.cell.accept_control(message)
+
+
+class ReplyStream:
+    """The items of one streamed reply; made by `Ref.stream`."""
+
+    def __init__(self, cell: Cell, message: Any, credit: int) -> None:
+        self._cell = cell
+        self._exchange = StreamExchange(credit)
+        self._message = message
+        self._envelope: Envelope | None = None
+
+    async def __aenter__(self) -> Self:
+        envelope = Envelope(self._message, self._exchange, **self._cell.stamp(self._message))
+        with waiting_on(self._cell):
+            await trio.lowlevel.checkpoint_if_cancelled()
+            await self._cell.accept(envelope)
+        self._envelope = envelope
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._exchange.stage != "ended":
+            assert self._envelope is not None
+            await self._cell.leave(self._envelope)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        with waiting_on(self._cell):
+            return await self._exchange.receive()
+
+    @property
+    def result(self) -> Any:
+        """What the handler returned; None before its end, or if it left no answer."""
+        return self._exchange.value
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the stream failed, if it did."""
+        return self._exchange.error

@@ -1,0 +1,48 @@
+"""A place where at most one task waits.
+
+Trio's `Event` costs an object with a parking lot per use and cannot be re-armed; a memory channel
+costs two kilobytes. Everything in this room that has exactly one waiter (an asker, a stream's two
+ends, a receive loop) shares this instead. It is `ParkingLot` for one.
+"""
+
+from __future__ import annotations
+
+import trio
+
+__all__ = ["Slot"]
+
+
+class Slot:
+    """Parks one task until somebody calls `wake`.
+
+    A wake with nobody parked is not remembered: the condition waited for must be a plain
+    attribute that the waker sets first and the waiter checks first (both sides run without a
+    schedule point between check and park, so no wake-up is lost).
+    """
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        # The parked task, or None. Cleared by whoever ends the wait: wake() or the abort function.
+        self._task: trio.lowlevel.Task | None = None
+
+    async def park(self) -> None:
+        """Wait for the next `wake`.
+
+        *Cancellation*: nothing is consumed; the slot is free again.
+        """
+        assert self._task is None, "a slot holds one task"
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def wake(self) -> None:
+        """Let the parked task go on, if there is one."""
+        task = self._task
+        if task is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task)

@@ -1,0 +1,64 @@
+"""Who waits for whom, so that a cycle of waits is an error at once and not a hang.
+
+An edge exists only while a *handler itself* waits, in ask, in a stream or for room: an actor whose
+handling goes on in a deferred task still receives, so nothing can deadlock on it. In one process
+the graph is exact; looking for a cycle means following the edges from whom we are about to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from actrio.errors import DeadlockError
+
+if TYPE_CHECKING:
+    from actrio.actors._cell import Cell
+
+__all__ = ["current_handler", "waiting_on"]
+
+current_handler: ContextVar[Cell | None] = ContextVar("actrio_current_handler", default=None)
+"""The cell whose receive loop this task is, or belongs to; None elsewhere and in deferred tasks."""
+
+
+@contextmanager
+def waiting_on(target: Cell) -> Iterator[None]:
+    """While inside, the current handler (if any) waits for ``target``.
+
+    Raises:
+        DeadlockError: ``target`` waits, directly or through others, for the current handler.
+    """
+    waiter = current_handler.get()
+    if waiter is None:
+        yield
+        return
+    if (chain := _chain(target, waiter)) is not None:
+        names = " -> ".join(cell.path for cell in (waiter, *chain))
+        raise DeadlockError(
+            f"Waiting here could never end: {names}.",
+            remedy="Use tell instead of ask on one of these edges, or let the handler go on with "
+            "ctx.defer so that the actor keeps receiving.",
+        )
+    waiter.waits_on[target] = waiter.waits_on.get(target, 0) + 1
+    try:
+        yield
+    finally:
+        waiter.waits_on[target] -= 1
+        if not waiter.waits_on[target]:
+            del waiter.waits_on[target]
+
+
+def _chain(start: Cell, goal: Cell) -> list[Cell] | None:
+    """Return the cells from ``start`` to ``goal`` along the edges, or None."""
+    stack: list[tuple[Cell, list[Cell]]] = [(start, [start])]
+    seen: set[Cell] = set()
+    while stack:
+        cell, path = stack.pop()
+        if cell is goal:
+            return path
+        if cell not in seen:
+            seen.add(cell)
+            stack.extend((following, [*path, following]) for following in cell.waits_on)
+    return None
