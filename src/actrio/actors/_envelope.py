@@ -13,6 +13,7 @@ asker who left must wait for *ended*: when a cancelled ask returns, the work has
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Literal
 
 import trio
@@ -128,11 +129,12 @@ class Exchange:
 class StreamExchange(Exchange):
     """An exchange whose handling also sends items, as many ahead as there is credit for."""
 
-    __slots__ = ("_credit", "_items", "_producer", "_steps")
+    __slots__ = ("_credit", "_items", "_merge", "_producer", "_steps")
 
-    def __init__(self, credit: int) -> None:
+    def __init__(self, credit: int, merge: Callable[[Any, Any], Any | None] | None) -> None:
         super().__init__()
         self._credit = credit
+        self._merge = merge
         # Sent and not yet read; never longer than the credit.
         self._items: deque[Any] = deque()
         self._producer = Slot()
@@ -141,10 +143,22 @@ class StreamExchange(Exchange):
     async def emit(self, item: Any) -> None:
         """Send one item, as the handler, as soon as there is credit."""
         await self._breathe()
+        if self._merged(item):
+            return
         while len(self._items) >= self._credit:
             await self._producer.park()
         self._items.append(item)
         self._asker.wake()
+
+    def _merged(self, item: Any) -> bool:
+        # Only with what still waits, so a reader that keeps up sees every item on its own.
+        if self._merge is None or not self._items:
+            return False
+        joined = self._merge(self._items[-1], item)
+        if joined is None:
+            return False
+        self._items[-1] = joined
+        return True
 
     async def receive(self) -> Any:
         """Return the next item, as the asker; raise the stream's error or StopAsyncIteration."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -9,7 +10,7 @@ import trio
 
 from actrio.actors._envelope import Envelope, Exchange, StreamExchange
 from actrio.actors._waits import waiting_on
-from actrio.errors import InvalidRequest
+from actrio.errors import ActrioError, InvalidRequest
 
 if TYPE_CHECKING:
     from actrio.actors._cell import Cell
@@ -91,7 +92,13 @@ class Ref(Generic[M]):
                 await self.cell.leave(envelope)
                 raise
 
-    def stream(self, message: M, *, credit: int = 32) -> ReplyStream:
+    def stream(
+        self,
+        message: M,
+        *,
+        credit: int = 32,
+        merge: Callable[[Any, Any], Any | None] | None = None,
+    ) -> ReplyStream:
         """Send ``message`` on entry and read what its handling emits.
 
         ``async with ref.stream(m) as items: async for item in items: …``; afterwards
@@ -103,10 +110,12 @@ class Ref(Generic[M]):
         Args:
             message: What to send.
             credit: Items that may wait between the two. 32 hides a scheduler pass.
+            merge: Given the last waiting item and a new one, returns one in their place without
+                loss, or None to keep them apart. Asked only while the reader is behind.
         """
         if credit < 1:
             raise InvalidRequest(f"credit is {credit}.", remedy="Use at least 1.")
-        return ReplyStream(self.cell, message, credit)
+        return ReplyStream(self.cell, message, StreamExchange(credit, merge))
 
     def control(self, message: Any) -> None:
         """Send ``message`` on the control lane: never waits, overtakes all data.
@@ -121,9 +130,9 @@ class Ref(Generic[M]):
 class ReplyStream:
     """The items of one streamed reply; made by `Ref.stream`."""
 
-    def __init__(self, cell: Cell, message: Any, credit: int) -> None:
+    def __init__(self, cell: Cell, message: Any, exchange: StreamExchange) -> None:
         self._cell = cell
-        self._exchange = StreamExchange(credit)
+        self._exchange = exchange
         self._message = message
         self._envelope: Envelope | None = None
 
@@ -153,11 +162,16 @@ class ReplyStream:
             return await self._exchange.receive()
 
     @property
+    def open(self) -> bool:
+        """Whether the message was accepted and its handling has not ended."""
+        return self._envelope is not None and self._exchange.stage != "ended"
+
+    @property
     def result(self) -> Any:
         """What the handler returned; None before its end, or if it left no answer."""
         return self._exchange.value
 
     @property
-    def error(self) -> Exception | None:
+    def error(self) -> ActrioError | None:
         """Why the stream failed, if it did."""
         return self._exchange.error

@@ -99,6 +99,9 @@ class Supervisor:
     def stop_child(self, cell: Cell) -> None:
         """Stop one child for good; `Cell.gone` is set when it is."""
         cell.stop_wanted = True
+        if cell.state == "quarantined":
+            del self._children[cell.spec.name]
+            cell.state = "dead"
         if cell.activation is None and not cell.dead:
             self._bury(cell, "dead", Exit("shutdown"))
         else:

@@ -1,1 +1,9 @@
-"""Not built yet."""
+"""Agents: definitions, the pure turn machine, and the shell that carries its commands out."""
+
+from actrio.agents._agent import AgentActor as AgentActor
+from actrio.agents._agent import OpenModel as OpenModel
+from actrio.agents._agent import Prepared as Prepared
+from actrio.agents._definition import Agent as Agent
+from actrio.agents._definition import IfBusy as IfBusy
+from actrio.agents._definition import OutputType as OutputType
+from actrio.agents._run import TurnRun as TurnRun

@@ -45,3 +45,7 @@ from actrio.messages._parts import ToolResultState as ToolResultState
 from actrio.messages._parts import Usage as Usage
 from actrio.messages._parts import UserMessage as UserMessage
 from actrio.messages._parts import user_message as user_message
+from actrio.messages._session import CancelTurn as CancelTurn
+from actrio.messages._session import PrepareTurn as PrepareTurn
+from actrio.messages._session import SetTool as SetTool
+from actrio.messages._session import StartTurn as StartTurn

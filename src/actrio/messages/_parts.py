@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal
 
 import attrs
 
-from actrio.errors import InvalidRequest
+from actrio.errors import InvalidRequest, LimitExceeded
 
 __all__ = [
     "AssistantMessage",
@@ -185,6 +185,7 @@ def user_message(
 
     Raises:
         InvalidRequest: It is empty or of another type.
+        LimitExceeded: Its text is longer than `PROMPT_BYTES_MAX`.
     """
     if isinstance(content, UserMessage):
         return content
@@ -200,6 +201,15 @@ def user_message(
                 f"A user message cannot hold {type(item).__name__!r}.",
                 remedy="Pass a str, Text, Image or Document, or a list of these.",
             )
+    size_bytes = sum(
+        len(part.text.encode(errors="surrogatepass")) for part in parts if isinstance(part, Text)
+    )
+    if size_bytes > PROMPT_BYTES_MAX:
+        raise LimitExceeded(
+            f"The prompt has {size_bytes} bytes of text; the limit is {PROMPT_BYTES_MAX}.",
+            remedy="Shorten it, or give it to the agent as a document or through a tool.",
+            data={"bytes": size_bytes, "bytes_max": PROMPT_BYTES_MAX},
+        )
     if not any(not isinstance(part, Text) or part.text.strip() for part in parts):
         raise InvalidRequest(
             "The prompt is empty.", remedy="Pass some text, an image or a document."

@@ -1,1 +1,6 @@
-"""Not built yet."""
+"""What a running actrio tells of itself: logs, without secrets."""
+
+from actrio.telemetry._logging import LogLevel as LogLevel
+from actrio.telemetry._logging import configure_logging as configure_logging
+from actrio.telemetry._redaction import RedactSecrets as RedactSecrets
+from actrio.telemetry._redaction import redact as redact

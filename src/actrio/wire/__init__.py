@@ -1,1 +1,12 @@
-"""Not built yet."""
+"""Values at the edge: events as JSON and back, settings out of plain data. cattrs lives here."""
+
+from actrio.wire._documents import DocumentFormat as DocumentFormat
+from actrio.wire._documents import parse_document as parse_document
+from actrio.wire._events import EVENT_VERSION as EVENT_VERSION
+from actrio.wire._events import error_from_dict as error_from_dict
+from actrio.wire._events import error_to_dict as error_to_dict
+from actrio.wire._events import event_from_dict as event_from_dict
+from actrio.wire._events import event_to_dict as event_to_dict
+from actrio.wire._events import event_to_json as event_to_json
+from actrio.wire._json import json_line as json_line
+from actrio.wire._structure import structure as structure

@@ -1,0 +1,216 @@
+"""The commands as a person sees them. Each imports what it does only when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import attrs
+import cyclopts
+from cyclopts import App, Group, Parameter
+
+__all__ = ["Common", "make_app"]
+
+EPILOGUE = """\
+Examples:
+  actrio run "What is the capital of France?"
+  echo "Summarise this." | actrio run -
+  actrio run --agent agents/weather.toml --json "Weather in Paris?"
+  actrio chat --model openai:gpt-4o-mini
+  actrio doctor --online
+  actrio model install smollm2
+  actrio demo
+
+Settings, the strongest first: flags; the environment (ACTRIO_MODEL,
+ACTRIO_LIMITS__TURNS); .env; actrio.toml; the user's config.toml.
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 66 not found, 69 provider down,
+75 try again later, 77 denied, 78 not configured, 130 interrupted.
+"""
+
+RUN_EPILOGUE = """\
+Examples:
+  actrio run "What is the capital of France?"
+  actrio run -m openai:gpt-4o-mini "Say hello." > hello.txt
+  git diff | actrio run - --agent agents/reviewer.yaml
+  actrio run --json "Say hello." | jq -r 'select(.type == "item.delta").text'
+  actrio run -a my_package.agents:weather "Weather in Paris?"
+"""
+
+CHAT_EPILOGUE = """\
+Examples:
+  actrio chat
+  actrio chat -m local:smollm2
+  printf 'Hello.\\nWhat did I say?\\n' | actrio chat
+"""
+
+_everywhere = Group("Everywhere", sort_key=10)
+
+
+@Parameter(name="*")
+@attrs.frozen
+class Common:
+    """What every command takes."""
+
+    config: Annotated[
+        Path | None, Parameter(name=["--config", "-c"], env_var="ACTRIO_CONFIG", group=_everywhere)
+    ] = None
+    """A settings file to read in the place of the project's actrio.toml."""
+
+    debug: Annotated[bool, Parameter(negative="", group=_everywhere)] = False
+    """Show the traceback of an error."""
+
+
+@Parameter(name="*")
+@attrs.frozen
+class Who:
+    """Who answers."""
+
+    model: Annotated[str | None, Parameter(name=["--model", "-m"])] = None
+    """The model, as PROVIDER:NAME; for example openai:gpt-4o-mini, local:smollm2, scripted:demo."""
+
+    agent: Annotated[str | None, Parameter(name=["--agent", "-a"])] = None
+    """A .toml, .yaml or .json file, module:variable, or a name from actrio.toml."""
+
+    max_steps: Annotated[int | None, Parameter(validator=cyclopts.validators.Number(gte=1))] = None
+    """Model calls in one turn, at most."""
+
+    def flags(self) -> dict[str, Any]:
+        """Return what was given, shaped like the settings."""
+        return {"model": self.model} if self.model else {}
+
+
+_NOBODY = Who()
+_COMMON = Common()
+
+
+async def run(
+    prompt: str, /, *, json: bool = False, who: Who = _NOBODY, common: Common = _COMMON
+) -> int:
+    """Ask once and stream the answer to standard output.
+
+    Parameters
+    ----------
+    prompt
+        What to ask; - reads it from standard input.
+    json
+        Write the turn's events as JSON lines instead of text.
+    """
+    from actrio.cli._run import run_once
+
+    return await run_once(prompt, as_json=json, who=who, common=common)
+
+
+async def chat(*, who: Who = _NOBODY, common: Common = _COMMON) -> int:
+    """Talk with an agent. Ctrl-C stops the answer, /help lists the commands."""
+    from actrio.cli._chat import chat as talk
+
+    return await talk(who=who, common=common)
+
+
+async def doctor(*, online: bool = False, json: bool = False, common: Common = _COMMON) -> int:
+    """Tell what is configured, what is missing, and how to set it.
+
+    Parameters
+    ----------
+    online
+        Also ask every configured provider whether it can be reached.
+    json
+        Write one JSON object instead of text.
+    """
+    from actrio.cli._doctor import examine
+
+    return await examine(online=online, as_json=json, common=common)
+
+
+async def demo(
+    *,
+    seconds: Annotated[float, Parameter(validator=cyclopts.validators.Number(gt=0, lte=3600))] = 10,
+    sessions: Annotated[
+        int, Parameter(validator=cyclopts.validators.Number(gte=1, lte=5000))
+    ] = 100,
+    common: Common = _COMMON,
+) -> int:
+    """Show the main job: a real local model with a tool, then many sessions at once, a report.
+
+    Parameters
+    ----------
+    seconds
+        How long the sessions go on.
+    sessions
+        How many run at the same time.
+    """
+    from actrio.cli._demo import demonstrate
+
+    return await demonstrate(seconds=seconds, sessions=sessions, common=common)
+
+
+async def serve(
+    *,
+    stdio: bool = False,
+    on_eof: Literal["drain", "cancel"] = "drain",
+    common: Common = _COMMON,
+) -> int:
+    """Serve other programs: JSON-RPC, one message per line, over standard input and output.
+
+    Parameters
+    ----------
+    stdio
+        Serve on standard input and output, the one way there is so far.
+    on_eof
+        What becomes of running turns when the input ends.
+    """
+    from actrio.cli._serve import serve as serve_clients
+
+    return await serve_clients(stdio=stdio, on_eof=on_eof, common=common)
+
+
+async def model_install(name: str, /, *, quiet: bool = False, common: Common = _COMMON) -> int:  # noqa: ARG001 - read at the edge
+    """Install a bundled model into the user's data folder and verify it.
+
+    Parameters
+    ----------
+    name
+        Which one; actrio model list shows them.
+    quiet
+        Say nothing unless it fails.
+    """
+    from actrio.cli._model import install
+
+    return await install(name, quiet=quiet)
+
+
+async def model_list(*, common: Common = _COMMON) -> int:  # noqa: ARG001 - read at the edge
+    """List the bundled models and what is installed."""
+    from actrio.cli._model import show
+
+    return await show()
+
+
+def make_app(version: str) -> App:
+    """Return the command line's grammar."""
+    app = App(
+        name="actrio",
+        help="Supervised agents on Trio, from the command line.",
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+        version=version,
+        version_flags=["--version", "-V"],
+        help_flags=["--help", "-h"],
+        result_action="return_value",
+        default_parameter=Parameter(negative=""),
+    )
+    app.command(run, help_epilogue=RUN_EPILOGUE)
+    app.command(chat, help_epilogue=CHAT_EPILOGUE)
+    for command in (doctor, demo, serve):
+        app.command(command, help_epilogue="")
+    model = App(
+        name="model",
+        help="Models on this machine.",
+        help_epilogue="",
+        default_parameter=Parameter(negative=""),
+    )
+    model.command(model_install, name="install")
+    model.command(model_list, name="list")
+    app.command(model)
+    return app

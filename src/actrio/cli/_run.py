@@ -1,0 +1,130 @@
+"""``actrio run``: one turn, streamed."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from actrio.cli._interrupt import Interruption, until_interrupted
+from actrio.cli._narrate import Narrator, ending_of
+from actrio.cli._outlet import Outlet
+from actrio.cli._who import Chosen, choose_agent
+from actrio.errors import InvalidRequest, LimitExceeded, codes_for
+from actrio.messages import PROMPT_BYTES_MAX, TurnResult
+from actrio.runtime import LoadedSettings, Session, load_settings, open_runtime
+from actrio.telemetry import configure_logging
+from actrio.wire import event_to_json
+
+if TYPE_CHECKING:
+    from actrio.cli._app import Common, Who
+
+__all__ = ["load", "play", "run_once"]
+
+_FREE_ENDS = frozenset({"end_turn", "short_circuit"})
+
+
+def load(who: Who | None, common: Common) -> LoadedSettings:
+    """Read the settings and set up logging by them."""
+    loaded = load_settings(flags=who.flags() if who else None, config=common.config)
+    log = loaded.settings.log
+    configure_logging(json=log.json, level=log.level, env=loaded.env)
+    return loaded
+
+
+async def run_once(prompt: str, *, as_json: bool, who: Who, common: Common) -> int:
+    """Run one turn and return the exit code; an error of the turn is raised."""
+    outlet = Outlet()
+    return await until_interrupted(
+        partial(_answer, outlet, prompt, as_json=as_json, who=who, common=common)
+    )
+
+
+async def _answer(
+    outlet: Outlet,
+    prompt: str,
+    interruption: Interruption,
+    *,
+    as_json: bool,
+    who: Who,
+    common: Common,
+) -> int:
+    loaded = load(who, common)
+    chosen = choose_agent(who, loaded)
+    text = await read_prompt(prompt, outlet)
+    await say_choice(outlet, chosen)
+    async with (
+        open_runtime(loaded.settings, env=loaded.env) as runtime,
+        runtime.session(chosen.agent) as session,
+    ):
+        result = await play(session, text, outlet, interruption, as_json=as_json)
+    return await conclude(result, outlet)
+
+
+async def say_choice(outlet: Outlet, chosen: Chosen) -> None:
+    """Tell a choice that was made for the person, in one line."""
+    if chosen.remark:
+        await outlet.remark(f"({chosen.remark})")
+
+
+async def play(
+    session: Session, text: str, outlet: Outlet, interruption: Interruption, *, as_json: bool
+) -> TurnResult:
+    """Run one turn and show it; return its result, whatever came of it.
+
+    A signal cancels the turn, whose last events are still shown.
+    """
+    narrator = Narrator()
+    async with session.turn(text) as turn:
+        interruption.gently = partial(session.cancel, turn.id, reason="user")
+        async for event in turn:
+            if as_json:
+                await outlet.raw(event_to_json(event))
+                continue
+            for piece in narrator.tell(event):
+                await outlet.speak(piece)
+    interruption.gently = None
+    await outlet.end_line()
+    return turn.result
+
+
+async def conclude(result: TurnResult, outlet: Outlet) -> int:
+    """Return the exit code of a turn; 0 only where the model ended by itself."""
+    if result.error is not None:
+        if result.outcome == "cancelled":
+            await outlet.remark("(interrupted)")
+            return codes_for(result.error).exit
+        raise result.error
+    if remark := ending_of(result):
+        await outlet.complain(remark)
+    return 0 if result.stop_reason in _FREE_ENDS else 1
+
+
+async def read_prompt(prompt: str, outlet: Outlet) -> str:
+    """Return the prompt, from standard input where it is ``-``.
+
+    Raises:
+        LimitExceeded: It is longer than a prompt may be.
+        InvalidRequest: It is not UTF-8 text.
+    """
+    if prompt != "-":
+        # What the shell passed as other bytes than UTF-8 stands there as lone surrogates.
+        return prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if sys.stdin.isatty():
+        await outlet.remark("(write the prompt, then end it with Ctrl-D)")
+    read = partial(sys.stdin.buffer.read, PROMPT_BYTES_MAX + 1)
+    content = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+    if len(content) > PROMPT_BYTES_MAX:
+        raise LimitExceeded(
+            f"The prompt on standard input is longer than {PROMPT_BYTES_MAX} bytes.",
+            remedy="Send less, or give the agent a tool that reads the file.",
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"The prompt on standard input is not UTF-8 text (byte {error.start}).",
+            remedy="Convert it, for example with iconv.",
+        ) from error

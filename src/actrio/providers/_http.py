@@ -1,0 +1,277 @@
+"""The one seam to the HTTP library: httpx, or its maintained continuation httpx2.
+
+Both have the same API; which one is loaded is decided here and seen nowhere else, and no other
+module knows their exceptions. HTTP/1.1 only: neither of them resets a cancelled HTTP/2 stream, so
+a provider would go on generating for nobody, and after a hundred of those the connection refuses
+all further work.
+
+Why lanes: the pool of httpx looks at every connection for every request, which costs 10-21 ms of
+CPU per request at 200 connections. Several clients of at most ten connections each cost 0.6 ms.
+They are made as they are needed and share one TLS context, because loading the certificate
+authorities costs 30-54 ms each time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Final, Literal
+
+import attrs
+import trio
+
+from actrio.errors import (
+    ActrioError,
+    ConfigError,
+    NotConfigured,
+    ProviderProtocolError,
+    ProviderUnreachable,
+    StreamTruncated,
+)
+from actrio.providers._settings import HttpChoice, ProviderSettings
+
+__all__ = ["HttpLibrary", "Lanes", "LanesStatistics", "Talk", "load_http"]
+
+LANE_CONNECTIONS: Final = 10
+"""Connections of one client: where the pool's own search stays below its other costs."""
+
+KEEPALIVE_SECONDS: Final = 30.0
+"""How long an unused connection is kept: a tool between two steps fits, a server's idle limit
+(commonly 60 s and more) does not pass."""
+
+CLOSE_SECONDS: Final = 1.0
+"""How long closing a socket may take; it never waits for the other side, so this never passes."""
+
+
+@attrs.frozen(slots=True)
+class _Row:
+    """How one exception of the library is told.
+
+    ``sort`` says whose matter it is; ``cuts`` that it cuts an answer that had begun.
+    """
+
+    exception: str
+    sort: Literal["network", "timeout", "protocol", "config"]
+    what: str
+    remedy: str
+    cuts: bool = False
+
+
+_NET_REMEDY: Final = "Check the network and base_url, or try again."
+_TABLE: Final = (
+    # The first row that matches counts, so special exceptions stand before general ones.
+    _Row("ConnectTimeout", "timeout", "took too long to accept a connection", _NET_REMEDY),
+    _Row(
+        "ReadTimeout", "timeout", "sent nothing for too long", "Try again, or raise idle_seconds."
+    ),
+    _Row("WriteTimeout", "timeout", "took nothing for too long", "Try again."),
+    _Row("PoolTimeout", "timeout", "had no free connection", "Raise max_connections."),
+    _Row("ConnectError", "network", "cannot be reached", "Check base_url and the network."),
+    _Row("ProxyError", "network", "cannot be reached through the proxy", "Check HTTPS_PROXY."),
+    _Row("NetworkError", "network", "broke the connection off", _NET_REMEDY, cuts=True),
+    _Row("RemoteProtocolError", "network", "ended the connection early", _NET_REMEDY, cuts=True),
+    _Row(
+        "LocalProtocolError", "config", "cannot be sent this request", "Check headers and base_url."
+    ),
+    _Row("UnsupportedProtocol", "config", "has an unusable base_url", "Use http:// or https://."),
+    _Row("InvalidURL", "config", "has an unusable base_url", "Write it like https://host/v1."),
+    _Row("DecodingError", "protocol", "sent a damaged compressed body", "Try again."),
+    _Row("HTTPError", "network", "could not be talked to", _NET_REMEDY, cuts=True),
+    _Row("StreamError", "protocol", "could not be read", "Try again."),
+)
+
+
+@attrs.define(slots=True)
+class Talk:
+    """Where one call stands, so that a failure can be told rightly.
+
+    Attributes:
+        truncated: Makes the error for an answer that is cut in its middle.
+        in_stream: Whether the answer has begun.
+    """
+
+    provider: str
+    model: str
+    truncated: Callable[[str], StreamTruncated]
+    in_stream: bool = False
+
+
+@attrs.frozen(slots=True)
+class HttpLibrary:
+    """httpx or httpx2, loaded."""
+
+    name: str
+    _module: Any = attrs.field(repr=False)
+    _rows: tuple[tuple[type[Exception], _Row], ...] = attrs.field(repr=False)
+
+    def tls_context(self) -> Any:
+        """Return a new TLS context with the certificate authorities loaded: slow, so share it."""
+        return self._module.create_ssl_context()
+
+    def client(self, settings: ProviderSettings, tls_context: Any, *, trust_env: bool) -> Any:
+        """Return one lane's client."""
+        module = self._module
+        return module.AsyncClient(
+            verify=tls_context,
+            http2=False,
+            trust_env=trust_env,
+            follow_redirects=False,  # a redirect would carry the key to who knows where
+            timeout=module.Timeout(
+                connect=settings.connect_seconds,
+                read=settings.idle_seconds,
+                write=settings.idle_seconds,
+                pool=None,  # a lane never gets more calls than it has connections
+            ),
+            limits=module.Limits(
+                max_connections=LANE_CONNECTIONS,
+                max_keepalive_connections=LANE_CONNECTIONS,
+                keepalive_expiry=KEEPALIVE_SECONDS,
+            ),
+        )
+
+    @asynccontextmanager
+    async def body(self, response: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the pieces of a response's body; after the block nothing of it is left.
+
+        The library reads through seven nested async generators. One that is left at a ``yield``
+        is finished by the garbage collector, later and with a warning. So on every way out the
+        response is closed first (on HTTP/1.1: its socket), and then what was read already is run
+        through, at most one read's worth; it ends in the library's own error of a closed socket.
+
+        *Cancellation*: shielded while it closes, for at most ``CLOSE_SECONDS``.
+        """
+        pieces = response.aiter_bytes()
+        try:
+            yield pieces
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
+                await response.aclose()
+                with suppress(*(kind for kind, _ in self._rows)):
+                    async for _ in pieces:
+                        pass
+
+    @contextmanager
+    def translated(self, talk: Talk) -> Iterator[None]:
+        """Turn the library's exceptions, and only those, into ours.
+
+        Raises:
+            ProviderUnreachable: No answer, or silence.
+            StreamTruncated: An answer that had begun was cut.
+            ProviderProtocolError: What came is no HTTP.
+            ConfigError: The request cannot even be sent.
+        """
+        try:
+            yield
+        except tuple(kind for kind, _ in self._rows) as error:
+            row = next(row for kind, row in self._rows if isinstance(error, kind))
+            raise _told(row, error, talk) from None  # its own text may quote headers
+
+
+def load_http(choice: HttpChoice = "auto") -> HttpLibrary:
+    """Load the HTTP library that the settings ask for.
+
+    Raises:
+        NotConfigured: It is not installed.
+    """
+    wanted = ("httpx2", "httpx") if choice == "auto" else (choice,)
+    name = next((one for one in wanted if importlib.util.find_spec(one) is not None), None)
+    if name is None:
+        raise NotConfigured(
+            f"The HTTP library {choice} is not installed.",
+            remedy="Install it (pip install 'actrio[httpx2]'), or set http = \"auto\".",
+        )
+    module = importlib.import_module(name)
+    rows = tuple((getattr(module, row.exception), row) for row in _TABLE)
+    return HttpLibrary(name, module, rows)
+
+
+def _told(row: _Row, error: Exception, talk: Talk) -> ActrioError:
+    detail = " ".join(str(error).split())[:200]
+    what = f"{row.what} ({detail})" if detail else row.what
+    if talk.in_stream and row.cuts:
+        return talk.truncated(f"was cut ({detail or type(error).__name__})")
+    message = f"{talk.provider}, asked for {talk.model!r}, {what}."
+    if row.sort == "config":
+        return ConfigError(message, remedy=row.remedy)
+    kind = ProviderProtocolError if row.sort == "protocol" else ProviderUnreachable
+    return kind(
+        message,
+        provider=talk.provider,
+        category=row.sort,
+        in_stream=talk.in_stream,
+        remedy=row.remedy,
+    )
+
+
+@attrs.frozen(slots=True)
+class LanesStatistics:
+    """How many calls are in work over one provider's lanes."""
+
+    lanes: int
+    calls_in_work: int
+    peak_calls_in_work: int
+    max_connections: int
+    waiting: int
+
+
+@attrs.define(slots=True, eq=False)
+class _Lane:
+    client: Any
+    calls: int = 0
+
+
+class Lanes:
+    """Clients of at most ten connections each, growing to ``max_connections``.
+
+    *Backpressure*: a call beyond ``max_connections`` waits, first come, first served.
+    """
+
+    def __init__(self, make_client: Callable[[], Any], max_connections: int) -> None:
+        self._make_client = make_client
+        self._max_connections = max_connections
+        self._slots = trio.Semaphore(max_connections)
+        self._lanes: list[_Lane] = []
+        self._peak = 0
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Any]:
+        """Give a client with a free connection for the time of one call."""
+        async with self._slots:
+            lane = self._free_lane()
+            lane.calls += 1
+            self._peak = max(self._peak, self._calls_in_work)
+            try:
+                yield lane.client
+            finally:
+                lane.calls -= 1
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for lane in self._lanes:
+            await lane.client.aclose()
+        self._lanes.clear()
+
+    def statistics(self) -> LanesStatistics:
+        """Return how many calls are in work and wait."""
+        return LanesStatistics(
+            lanes=len(self._lanes),
+            calls_in_work=self._calls_in_work,
+            peak_calls_in_work=self._peak,
+            max_connections=self._max_connections,
+            waiting=self._slots.statistics().tasks_waiting,
+        )
+
+    @property
+    def _calls_in_work(self) -> int:
+        return self._max_connections - self._slots.value
+
+    def _free_lane(self) -> _Lane:
+        # The first with room, so that the last lanes stay idle and their connections expire.
+        for lane in self._lanes:
+            if lane.calls < LANE_CONNECTIONS:
+                return lane
+        lane = _Lane(self._make_client())
+        self._lanes.append(lane)
+        return lane

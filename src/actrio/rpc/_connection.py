@@ -1,0 +1,388 @@
+"""One JSON-RPC connection over lines: a reader, a writer, and one task per request.
+
+::
+
+    bytes ──► LineReader ──► parse_line ──► reader ──┬─► control: called here, answered here
+                                                     └─► call: a task of the connection
+    bytes ◄── LineWriter ◄── Outbox ◄── answers (control queue), notifications (queue per channel)
+
+**The reader never waits for the peer to read.** That is what makes a cancel heard while the peer's
+pipe is full: answers go to the control queue without waiting, notifications wait in the tasks that
+send them, each on its own channel's bound. So a client that never reads costs 64 lines per session
+and stops the turns behind them, and nothing else. One exception keeps memory bounded: with 1024
+answers unread, the reader takes no further line until one is written.
+
+**Who may end it.** The end of input, `finish`, a broken or stalled peer, too many bad lines.
+A method's exception may not: it becomes an error answer, and if it was unforeseen, a log entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+import trio
+
+from actrio.rpc._faults import fault, fault_of
+from actrio.rpc._methods import Call, ConnectionLimits, ConnectionStatistics, Ending, Methods
+from actrio.rpc._writer import LineWriter
+from actrio.sansio import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    Bad,
+    Line,
+    LineReader,
+    LineTooLong,
+    Notification,
+    Request,
+    RequestId,
+    error_response,
+    notification,
+    parse_line,
+    response,
+)
+
+__all__ = ["Connection"]
+
+Control = Callable[[Mapping[str, Any]], Any]
+
+
+class Connection:
+    """A JSON-RPC peer at the other end of a pair of byte streams.
+
+    Args:
+        receive: Where its lines come from. The connection does not close it.
+        send: Where ours go. Nobody else may write to it. The connection does not close it.
+        limits: The bounds of this connection.
+
+    *Failure*: nothing in here raises for what the peer does; `run` returns why it ended.
+    """
+
+    def __init__(
+        self,
+        receive: trio.abc.ReceiveStream,
+        send: trio.abc.SendStream,
+        *,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
+        self.limits = limits or ConnectionLimits()
+        self._receive = receive
+        self._writer = LineWriter(send, self.limits)
+        self._methods = Methods()
+        # Keys keep their type: 1 and "1" are two requests.
+        self._in_flight: dict[RequestId, Call] = {}
+        self._running = self._peak_in_flight = 0
+        self._ignored = self._protocol_errors = self._errors_in_a_row = self._refused = 0
+        self._ending: Ending | None = None
+        self._reading, self._calling, self._flushing = (trio.CancelScope() for _ in range(3))
+        self._calls: trio.Nursery | None = None
+
+    # The life of a connection
+
+    async def run(self, methods: Methods) -> Ending:
+        """Serve the peer until the connection ends, and return why it did.
+
+        *Cancellation*: cancels all running requests; what is queued is not written any more.
+        """
+        self._methods = methods
+        async with trio.open_nursery() as lines:
+            lines.start_soon(self._write)
+            with self._calling:
+                async with trio.open_nursery() as self._calls:
+                    with self._reading:
+                        await self._read()
+            self._writer.no_more()
+            with self._flushing:
+                await self._writer.wait_ended()
+            lines.cancel_scope.cancel()
+        return self._ending or "closed"
+
+    def finish(self, *, grace_seconds: float | None = None) -> None:
+        """Take no new requests and end when the running ones have.
+
+        Controls are still heard until then. A second call may shorten the grace.
+
+        Args:
+            grace_seconds: After this long running requests are cancelled, and what is queued by
+                then is not written any more; ``None`` waits for all of it.
+        """
+        self._ending = self._ending or "closed"
+        if grace_seconds is not None:
+            deadline = trio.current_time() + grace_seconds
+            self._calling.deadline = min(self._calling.deadline, deadline)
+            self._flushing.deadline = min(self._flushing.deadline, deadline)
+        if not self._running:
+            self._reading.cancel()
+
+    @property
+    def finishing(self) -> bool:
+        """Whether new requests are refused."""
+        return self._ending is not None
+
+    async def notify(self, channel: str, method: str, params: Mapping[str, Any]) -> None:
+        """Queue a notification on ``channel``; those of one channel leave in order.
+
+        *Backpressure*: waits while the channel is full, that is, while the peer does not read.
+        *Cancellation*: cancelled here, the notification was not queued.
+
+        Raises:
+            InvalidRequest: ``params`` have no JSON form.
+            trio.BrokenResourceError: The connection has ended.
+        """
+        await self._writer.put(channel, notification(method, params))
+
+    def statistics(self) -> ConnectionStatistics:
+        """Return what the connection holds now and has seen so far."""
+        return ConnectionStatistics(
+            in_flight=len(self._in_flight),
+            peak_in_flight=self._peak_in_flight,
+            running=self._running,
+            ignored=self._ignored,
+            protocol_errors=self._protocol_errors,
+            refused=self._refused,
+            outbox=self._writer.statistics(),
+        )
+
+    async def _write(self) -> None:
+        ending = await self._writer.run()
+        if ending != "done":
+            self._end(ending)
+
+    def _end(self, ending: Ending) -> None:
+        """End at once: nobody is there to hear more than what is queued."""
+        self._ending = ending
+        self._reading.cancel()
+        self._calling.cancel()
+
+    # Lines in
+
+    async def _read(self) -> None:
+        lines = LineReader(self.limits.line_bytes_max)
+        while True:
+            await self._writer.wait_control_room()
+            try:
+                data = await self._receive.receive_some(self.limits.read_bytes_max)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._end("broken")
+                return
+            for line in lines.feed(data) if data else lines.close():
+                self._take_line(line)
+                if self._errors_in_a_row > self.limits.protocol_errors_max:
+                    self._end("protocol")
+                    self._flushing.deadline = trio.current_time() + self.limits.flush_seconds
+                    return
+            if not data:
+                self._end_of_input()
+                return
+
+    def _end_of_input(self) -> None:
+        if self._methods.ended is not None:
+            self._methods.ended()
+        self._ending = "eof"
+        self.finish()
+
+    def _take_line(self, line: Line | LineTooLong) -> None:
+        if isinstance(line, LineTooLong):
+            text = f"The line is longer than {line.bytes_max} bytes; it was skipped."
+            facts = {"reason": "line_too_long", "limit": line.bytes_max}
+            self._protocol_error(None, INVALID_REQUEST, text, **facts)
+            return
+        message = parse_line(line.data)
+        if isinstance(message, Bad):
+            cut = "" if line.terminated else " The input ended inside this line."
+            self._protocol_error(message.id, message.code, message.message + cut)
+            return
+        self._errors_in_a_row = 0
+        if isinstance(message, Request):
+            self._take_request(message)
+        elif isinstance(message, Notification):
+            self._take_notification(message)
+        else:
+            # A response to nothing: no request of ours is open on this connection.
+            self._ignored += 1
+
+    def _protocol_error(self, id: RequestId | None, code: int, message: str, **facts: Any) -> None:
+        self._protocol_errors += 1
+        self._errors_in_a_row += 1
+        kind = "parse" if code == PARSE_ERROR else "invalid_request"
+        remedy = "Send one JSON-RPC 2.0 object per line."
+        self._put_fault(id, fault(kind, message, remedy=remedy, code=code, **facts))
+
+    def _take_request(self, request: Request) -> None:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            self._put_fault(request.id, refusal)
+            return
+        control = self._control(request.method)
+        if control is not None:
+            self._answer_control(request, control)
+            return
+        method = self._methods.calls.get(request.method)
+        if method is None:
+            self._put_fault(request.id, self._methods.unknown(request.method))
+            return
+        refusal = self._no_room()
+        if refusal is not None:
+            self._put_fault(request.id, refusal)
+            return
+        self._start(request, method)
+
+    def _refusal(self, request: Request) -> dict[str, Any] | None:
+        """Return why the request is not even looked up, or ``None``."""
+        if request.id in self._in_flight:
+            return fault(
+                "invalid_request",
+                f"Another request with id {request.id!r} is still running.",
+                remedy="Use an id again only after its answer.",
+            )
+        if not isinstance(request.params, Mapping):
+            return fault(
+                "invalid_params",
+                f"{request.method[:100]!r} takes its parameters by name.",
+                remedy="Send params as an object.",
+            )
+        return self._methods.admit(request.method)
+
+    def _take_notification(self, message: Notification) -> None:
+        control = self._control(message.method)
+        if (
+            control is None
+            or not isinstance(message.params, Mapping)
+            or self._methods.admit(message.method) is not None
+        ):
+            self._ignored += 1
+            return
+        try:
+            control(message.params)
+        # A control's bug must not end the reader; a notification has no answer to carry it.
+        except Exception as error:
+            self._fault_of(error, message.method)
+
+    # Controls: called by the reader, so they overtake whatever is queued
+
+    def _control(self, method: str) -> Control | None:
+        if method in {"$/cancelRequest", "$/cancel_request"}:
+            return self._cancel_request
+        return self._methods.controls.get(method)
+
+    def _answer_control(self, request: Request, control: Control) -> None:
+        assert isinstance(request.params, Mapping)
+        try:
+            self._writer.put_control(response(request.id, control(request.params)))
+        # A control's bug must not end the reader, and with it every other request.
+        except Exception as error:
+            self._put_fault(request.id, self._fault_of(error, request.method))
+
+    def _cancel_request(self, params: Mapping[str, Any]) -> dict[str, bool]:
+        id = params.get("id", params.get("requestId"))
+        known = isinstance(id, (str, int)) and not isinstance(id, bool)
+        call = self._in_flight.get(id) if known else None
+        if call is not None:
+            call.cancel()
+        return {"cancelled": call is not None}
+
+    # Calls: one task each
+
+    def _no_room(self) -> dict[str, Any] | None:
+        """Return why no further call may start now, or ``None``."""
+        if self.finishing:
+            text = "This connection is shutting down and takes no new requests."
+            return fault("conflict", text, remedy="Start a new one.")
+        limits, waiting, running = self.limits, len(self._in_flight), self._running
+        if waiting < limits.in_flight_max and running < limits.running_max:
+            return None
+        self._refused += 1
+        full = waiting >= limits.in_flight_max
+        return fault(
+            "overloaded",
+            f"This connection has {waiting} unanswered requests and {running} at work.",
+            remedy="Wait for answers, or send fewer requests at once.",
+            retryable=True,
+            scope="connection",
+            limit=limits.in_flight_max if full else limits.running_max,
+            in_flight=waiting if full else running,
+            retry_after_ms=limits.retry_after_ms,
+        )
+
+    def _start(self, request: Request, method: Callable[[Call], Awaitable[Any]]) -> None:
+        assert self._calls is not None
+        assert isinstance(request.params, Mapping)
+        call = Call(request.id, request.method, request.params, respond=self._respond)
+        try:
+            work = method(call)
+        # The part of a method that runs here must not end the reader either.
+        except Exception as error:
+            self._put_fault(call.id, self._fault_of(error, call.method))
+            return
+        self._in_flight[call.id] = call
+        self._peak_in_flight = max(self._peak_in_flight, len(self._in_flight))
+        self._running += 1
+        self._calls.start_soon(self._serve, call, work, name=f"rpc {call.method[:60]}")
+
+    async def _serve(self, call: Call, work: Awaitable[Any]) -> None:
+        try:
+            await self._answer(call, await self._outcome(call, work))
+        except trio.BrokenResourceError:
+            # The peer is gone, and so is whoever wanted the answer.
+            pass
+        except BaseExceptionGroup as group:
+            # The connection is being cancelled and something failed on the way out.
+            cancelled, rest = group.split(trio.Cancelled)
+            if not isinstance(rest, ExceptionGroup):
+                raise
+            self._fault_of(rest, call.method)
+            if cancelled is not None:
+                raise cancelled from None
+        finally:
+            self._answered(call)
+            self._running -= 1
+            if self.finishing and not self._running:
+                self._reading.cancel()
+
+    async def _outcome(self, call: Call, work: Awaitable[Any]) -> dict[str, Any]:
+        """Return the answer to ``call``; only the connection's own end leaves as an exception."""
+        try:
+            with call.scope:
+                result = await work
+        # Whatever a method raises is its own failure; the other requests go on.
+        except Exception as error:
+            return error_response(call.id, self._fault_of(error, call.method))
+        if call.cancel_asked:
+            return error_response(call.id, fault("cancelled", f"{call.method} was cancelled."))
+        return response(call.id, result)
+
+    async def _answer(self, call: Call, message: Mapping[str, Any]) -> None:
+        if call.answered:
+            return
+        try:
+            if call.channel is None:
+                self._writer.put_control(message)
+            else:
+                await self._writer.put(call.channel, message)
+        except trio.BrokenResourceError:
+            raise
+        # The result has no JSON form; whatever the writer raised for it, only this call fails.
+        except Exception as error:
+            self._put_fault(call.id, self._fault_of(error, call.method))
+
+    def _respond(self, call: Call, result: Any) -> None:
+        self._writer.put_control(response(call.id, result))
+        self._answered(call)
+
+    def _answered(self, call: Call) -> None:
+        call.answered = True
+        # The peer may have used the id again while an answered call went on.
+        if self._in_flight.get(call.id) is call:
+            del self._in_flight[call.id]
+
+    def _fault_of(self, error: Exception, method: str) -> dict[str, Any]:
+        told = fault_of(error)
+        # A peer that went away is no news to anybody who could act.
+        if told["data"]["kind"] == "internal" and not isinstance(error, trio.BrokenResourceError):
+            log = structlog.get_logger("actrio.rpc")
+            log.error("rpc.method_failed", method=method, exc_info=error)
+        return told
+
+    def _put_fault(self, id: RequestId | None, error: Mapping[str, Any]) -> None:
+        self._writer.put_control(error_response(id, error))

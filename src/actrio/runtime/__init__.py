@@ -1,0 +1,18 @@
+"""The composition root: settings in, a running tree of actors out."""
+
+from actrio.agents import Agent as Agent
+from actrio.agents import IfBusy as IfBusy
+from actrio.runtime._agents import build_agent as build_agent
+from actrio.runtime._agents import import_named as import_named
+from actrio.runtime._load import LoadedSettings as LoadedSettings
+from actrio.runtime._load import load_agent_file as load_agent_file
+from actrio.runtime._load import load_settings as load_settings
+from actrio.runtime._runtime import Runtime as Runtime
+from actrio.runtime._runtime import RuntimeStatistics as RuntimeStatistics
+from actrio.runtime._runtime import open_runtime as open_runtime
+from actrio.runtime._settings import AgentSettings as AgentSettings
+from actrio.runtime._settings import Limits as Limits
+from actrio.runtime._settings import LogSettings as LogSettings
+from actrio.runtime._settings import Settings as Settings
+from actrio.sessions import Session as Session
+from actrio.sessions import Turn as Turn

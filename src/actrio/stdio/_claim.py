@@ -1,0 +1,165 @@
+"""Standard input and output as a wire that nothing else in the process can touch.
+
+A protocol on fd 1 is one stray ``print`` away from nonsense, and it was measured to be worse: with
+fd 1 non-blocking, a print of 2 MB "succeeded" while 64 kB arrived. So the wire moves to private
+descriptors, and what everybody else sees as standard is harmless::
+
+    before                       while claimed
+    fd 0  the client's lines     /dev/null             (a child cannot eat a request)
+    fd 1  ours                   what fd 2 is          (a print shows up as a log)
+    fd 2  the log                the same
+                                 private: the wire, both ways, not inherited by children
+
+A client that never drains stderr must not freeze us either (400 kB did freeze the official ACP
+client's agent). Python's own ``sys.stdout`` and ``sys.stderr`` become `DroppingText`, which writes
+only what the descriptor takes at once. What a C library or a child writes to fd 1 or 2 itself is
+beyond that.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Final, TextIO
+
+import attrs
+import trio
+
+__all__ = ["DroppingText", "Wire", "claim_standard_streams"]
+
+
+class DroppingText(io.TextIOBase):
+    """A text stream that drops what its descriptor would not take without waiting.
+
+    Args:
+        fd: Where it writes; not closed by it.
+    """
+
+    # POSIX promises that a pipe which polls writable takes this much at once.
+    _PIECE: Final = select.PIPE_BUF
+    encoding = "utf-8"
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self.dropped_bytes = 0
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        data = text.encode("utf-8", "replace")
+        for start in range(0, len(data), self._PIECE):
+            if not self._write_piece(data[start : start + self._PIECE]):
+                self.dropped_bytes += len(data) - start
+                break
+        return len(text)
+
+    def _write_piece(self, piece: bytes) -> bool:
+        try:
+            return bool(self._poll.poll(0)) and os.write(self._fd, piece) == len(piece)
+        except OSError:  # gone, or non-blocking and full: nobody reads it
+            return False
+
+
+@attrs.frozen(slots=True)
+class Wire:
+    """The claimed streams, and a log that never blocks."""
+
+    receive: trio.lowlevel.FdStream
+    send: trio.lowlevel.FdStream
+    log: TextIO
+    _blocking: tuple[tuple[int, bool], ...]
+
+    def restore_flags(self) -> None:
+        """Give whoever shares the open files their blocking mode back, ahead of a hard exit.
+
+        O_NONBLOCK belongs to the open file, not to our descriptor: a shell whose terminal we left
+        non-blocking would see its next ``cat`` fail.
+        """
+        for fd, blocking in self._blocking:
+            with suppress(OSError):  # closed by now, and restored when it was
+                os.set_blocking(fd, blocking)
+
+
+@contextmanager
+def claim_standard_streams() -> Iterator[Wire]:
+    """Take fds 0 and 1 for a protocol, for as long as the block lasts.
+
+    Afterwards fds 0 and 1 stay where they were put (a print after the protocol has ended would
+    still reach a reader who expects the protocol); ``sys.stdout``, ``sys.stderr`` and the blocking
+    mode of the open files are put back.
+    """
+    _flush(sys.stdout)
+    with ExitStack() as undo:
+        log_fd = _log_fd(undo)
+        wire_in = _claim(0, sys.__stdin__, os.O_RDONLY, log_fd)
+        wire_out = _claim(1, sys.__stdout__, os.O_WRONLY, log_fd)
+        flags = tuple((fd, os.get_blocking(fd)) for fd in (wire_in, wire_out))
+        # Where both are one open file, the first stream alone knows its blocking mode, so it is
+        # closed last.
+        receive = trio.lowlevel.FdStream(wire_in)
+        undo.callback(receive.close)
+        send = trio.lowlevel.FdStream(wire_out)
+        undo.callback(send.close)
+        log: TextIO = DroppingText(log_fd)  # type: ignore[assignment]  # TextIO is no protocol
+        undo.callback(setattr, sys, "stdout", sys.stdout)
+        undo.callback(setattr, sys, "stderr", sys.stderr)
+        sys.stdout = sys.stderr = log
+        yield Wire(receive, send, log, flags)
+
+
+def _log_fd(undo: ExitStack) -> int:
+    if _given(2, sys.__stderr__):
+        return 2
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    undo.callback(os.close, nowhere)
+    return nowhere
+
+
+def _claim(fd: int, stream: TextIO | None, mode: int, log_fd: int) -> int:
+    """Return a private descriptor of the wire at ``fd`` and put something harmless in its place."""
+    given = _given(fd, stream)
+    nowhere = os.open(os.devnull, mode)
+    if not given:
+        return nowhere
+    wire = os.dup(fd)
+    os.dup2(nowhere if mode == os.O_RDONLY else log_fd, fd)
+    os.close(nowhere)
+    return wire
+
+
+def _given(fd: int, stream: TextIO | None) -> bool:
+    """Whether the process was started with ``fd`` open.
+
+    Python says so by having made a stream of it. Where it was closed, it is either still closed,
+    then it gets /dev/null, or somebody's file by now (Trio's epoll takes the lowest number), then
+    it must not be touched.
+    """
+    if stream is not None:
+        return True
+    try:
+        os.fstat(fd)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if nowhere != fd:
+            os.dup2(nowhere, fd)
+            os.close(nowhere)
+    return False
+
+
+def _flush(stream: TextIO | None) -> None:
+    if stream is not None:
+        with suppress(OSError, ValueError):  # already gone; nothing of it belongs on the wire
+            stream.flush()
