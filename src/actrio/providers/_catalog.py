@@ -150,7 +150,8 @@ def _checked_url(name: str, base_url: str) -> SplitResult:
     try:
         url = urlsplit(base_url)
         valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-    except ValueError:
+        (url.hostname or "").encode("idna")
+    except ValueError:  # UnicodeError, of a host that no resolver takes, is one too
         valid = False
     if not valid or not base_url.isprintable() or " " in base_url:
         raise ConfigError(

@@ -116,7 +116,8 @@ def claim_standard_streams() -> Iterator[Wire]:
         log: TextIO = DroppingText(log_fd)  # type: ignore[assignment]  # TextIO is no protocol
         undo.callback(setattr, sys, "stdout", sys.stdout)
         undo.callback(setattr, sys, "stderr", sys.stderr)
-        sys.stdout = sys.stderr = log
+        # Two objects: who configures a log refuses what stands in sys.stdout.
+        sys.stdout, sys.stderr = DroppingText(log_fd), log  # type: ignore[assignment]  # as above
         yield Wire(receive, send, log, flags)
 
 

@@ -10,9 +10,7 @@ waiting for answers: a turn stands behind the turns before it, and behind its se
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
-import time
 from importlib.metadata import version
 from typing import Any, Final, Literal
 
@@ -20,9 +18,8 @@ import attrs
 import trio
 
 from actrio.errors import Conflict, NotFound, NotSupported
-from actrio.messages import TERMINAL_EVENTS, TurnCancelled, TurnCompleted, TurnEvent, TurnFailed, TurnResult
 from actrio.rpc import Call, Connection, Ending, Methods, Refused, fault, fault_of
-from actrio.runtime import Runtime, Session, Turn
+from actrio.runtime import IfBusy, Runtime, Session
 from actrio.stdio._agents import agent_for
 from actrio.stdio._params import (
     SessionCreate,
@@ -34,14 +31,11 @@ from actrio.stdio._params import (
     read_params,
     refuse_later,
 )
-from actrio.wire import event_to_dict
+from actrio.stdio._turns import ClientTurns
 
 __all__ = ["PROTOCOL_VERSION", "StdioExchange"]
 
 PROTOCOL_VERSION: Final = 1
-
-_FINISHED_TURNS_MAX: Final = 256
-"""Ended turns that `turn/wait` still knows; as many as there can be unanswered requests."""
 
 _CLOSE_SECONDS: Final = 1.0
 
@@ -61,6 +55,7 @@ _LATER: Final = frozenset(
 class _OwnSession:
     """A session of this client. ``line`` is set when the next request may act on it."""
 
+    if_busy: IfBusy
     line: trio.Event = attrs.field(factory=trio.Event)
     session: Session | None = None
 
@@ -68,16 +63,6 @@ class _OwnSession:
         """Return what to wait for, and what to set when the next one may go."""
         before, self.line = self.line, trio.Event()
         return before, self.line
-
-
-@attrs.define(slots=True, eq=False)
-class _OwnTurn:
-    """A turn of this client; ``result`` is there once ``ended`` is set."""
-
-    id: str
-    session: Session
-    ended: trio.Event = attrs.field(factory=trio.Event)
-    result: dict[str, Any] = attrs.field(factory=dict)
 
 
 class StdioExchange:
@@ -97,8 +82,7 @@ class StdioExchange:
         self._on_eof = on_eof
         self._initialized = False
         self._sessions: dict[str, _OwnSession] = {}
-        # Oldest first; ended ones are forgotten from the front.
-        self._turns: OrderedDict[str, _OwnTurn] = OrderedDict()
+        self._turns = ClientTurns(connection)
 
     async def run(self) -> Ending:
         """Serve until the connection ends; its sessions are closed then."""
@@ -111,9 +95,7 @@ class StdioExchange:
 
     def stop(self, *, reason: str) -> None:
         """Cancel all turns and end the connection, within its flush time."""
-        for turn in list(self._turns.values()):
-            if not turn.ended.is_set():
-                turn.session.cancel(turn.id, reason=reason)
+        self._turns.cancel_all(reason=reason)
         self._connection.finish(grace_seconds=self._connection.limits.flush_seconds)
 
     def _methods(self) -> Methods:
@@ -201,7 +183,7 @@ class StdioExchange:
 
     def _shutdown(self, params: Mapping[str, Any]) -> dict[str, Any]:
         mode = read_params("shutdown", params, Shutdown).mode
-        running = sum(not turn.ended.is_set() for turn in self._turns.values())
+        running = self._turns.running
         if mode == "now":
             self.stop(reason="shutdown")
         else:
@@ -222,7 +204,7 @@ class StdioExchange:
     def _session_create(self, call: Call) -> Awaitable[dict[str, Any]]:
         params = read_params(call.method, call.params, SessionCreate)
         agent = agent_for(params, self._runtime.settings)
-        own = _OwnSession()
+        own = _OwnSession(params.if_busy or agent.if_busy)
         if params.id is not None:
             if params.id in self._sessions:
                 raise Conflict(
@@ -292,115 +274,23 @@ class StdioExchange:
             try:
                 await before.wait()
                 session = self._opened(params.session, own)
-                return await self._run_turn(call, params, session, content, after)
+                return await self._turns.run(
+                    call,
+                    session,
+                    session.turn(content, if_busy=params.if_busy),
+                    wait=params.wait,
+                    queues=(params.if_busy or own.if_busy) == "queue",
+                    entered=after,
+                )
             finally:
                 after.set()
 
         return start()
 
-    async def _run_turn(
-        self, call: Call, params: TurnStart, session: Session, content: Any, entered: trio.Event
-    ) -> dict[str, Any]:
-        sure = self._surely_accepted(session, params.if_busy)
-        turn = session.turn(content, if_busy=params.if_busy)
-        own = self._remember(_OwnTurn(turn.id, session))
-        try:
-            async with turn:
-                entered.set()
-                if params.wait:
-                    # The answer stands behind the turn's events, also where it is taken back.
-                    call.channel = session.id
-                    call.on_cancel = lambda: session.cancel(turn.id, reason="request cancelled")
-                elif sure:
-                    call.respond({"turn": turn.id})
-                last = await self._stream(call, turn, session)
-            own.result = _result_to_dict(turn.result)
-            await self._conclude(call, turn.result, session, last)
-        finally:
-            own.ended.set()
-        return own.result
-
-    def _surely_accepted(self, session: Session, if_busy: str | None) -> bool:
-        """Whether the session cannot refuse the next turn; else its first event will tell.
-
-        Our turns that have not ended here include all that have not ended there.
-        """
-        unended = sum(
-            turn.session.id == session.id and not turn.ended.is_set()
-            for turn in self._turns.values()
-        )
-        queues = (if_busy or self._if_busy[session.id]) == "queue"
-        return not unended or (queues and unended <= session.agent.queue_max)
-
-    async def _stream(self, call: Call, turn: Turn, session: Session) -> TurnEvent | None:
-        """Send the turn's events and return the last one."""
-        last: TurnEvent | None = None
-        async for event in turn:
-            if last is None and not call.answered and call.channel is None:
-                call.respond({"turn": turn.id})
-            last = event
-            await self._connection.notify(session.id, "event", event_to_dict(event))
-        return last
-
-    async def _conclude(
-        self, call: Call, result: TurnResult, session: Session, last: TurnEvent | None
-    ) -> None:
-        """See to it that a turn that was accepted has its terminal event.
-
-        Raises:
-            ActrioError: The session refused the turn.
-        """
-        if isinstance(last, TERMINAL_EVENTS):
-            return
-        if last is None and not call.answered and result.error is not None:
-            call.channel = None
-            raise result.error
-        # Its session was closed or crashed, so nobody there could tell any more.
-        kind = {"completed": TurnCompleted, "failed": TurnFailed, "cancelled": TurnCancelled}
-        event = kind[result.outcome](
-            session=session.id,
-            turn=result.turn,
-            seq=last.seq if last else 0,
-            n=(last.n or 0) + 1 if last else 1,
-            ts=time.time(),
-            result=result,
-        )
-        await self._connection.notify(session.id, "event", event_to_dict(event))
-
-    def _remember(self, turn: _OwnTurn) -> _OwnTurn:
-        self._turns[turn.id] = turn
-        for name, old in list(self._turns.items()):
-            if len(self._turns) <= _FINISHED_TURNS_MAX or not old.ended.is_set():
-                break
-            del self._turns[name]
-        return turn
-
-    def _own_turn(self, name: str) -> _OwnTurn:
-        turn = self._turns.get(name)
-        if turn is None:
-            raise NotFound(
-                f"This connection knows no turn {name[:100]!r}.",
-                remedy=f"The last {_FINISHED_TURNS_MAX} turns are known; turn/start gives their ids.",
-            )
-        return turn
-
     async def _turn_wait(self, call: Call) -> dict[str, Any]:
-        turn = self._own_turn(read_params(call.method, call.params, TurnNamed).turn)
-        await turn.ended.wait()
-        call.channel = turn.session.id
-        return turn.result
+        wanted = read_params(call.method, call.params, TurnNamed)
+        return await self._turns.wait(call, wanted.turn)
 
     def _turn_cancel(self, params: Mapping[str, Any]) -> dict[str, Any]:
         wanted = read_params("turn/cancel", params, TurnCancel)
-        turn = self._own_turn(wanted.turn)
-        if turn.ended.is_set():
-            return {"cancelled": False}
-        turn.session.cancel(turn.id, reason=wanted.reason)
-        return {"cancelled": True}
-
-
-def _result_to_dict(result: TurnResult) -> dict[str, Any]:
-    """Return a result in the shape that it has inside a terminal event."""
-    event = TurnCompleted(session="", turn=result.turn, seq=0, ts=0.0, result=result)
-    told: dict[str, Any] = event_to_dict(event)["result"]
-    return told
+        return {"cancelled": self._turns.cancel(wanted.turn, reason=wanted.reason)}

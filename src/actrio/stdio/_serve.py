@@ -26,7 +26,7 @@ from typing import Final, Literal
 
 import trio
 
-from actrio.errors import KINDS
+from actrio.errors import KINDS, InvalidRequest
 from actrio.rpc import Connection, Ending
 from actrio.runtime import Settings, open_runtime
 from actrio.stdio._claim import Wire, claim_standard_streams
@@ -77,9 +77,12 @@ async def serve_stdio(
     """
     settings = settings or Settings()
     if stdin is not None and stdout is not None:
-        return _EXIT_CODES[await _serve(settings, on_eof, stdin, stdout, env)]
+        return _EXIT_CODES[await _serve(settings, stdin, stdout, on_eof=on_eof, env=env)]
     if stdin is not None or stdout is not None:
-        raise _one_stream()
+        raise InvalidRequest(
+            "Only one of stdin and stdout was given.",
+            remedy="Give both, or none for the process's own.",
+        )
     with claim_standard_streams() as wire:
         configure_logging(
             json=settings.log.json, level=settings.log.level, stream=wire.log, env=env
@@ -89,9 +92,10 @@ async def serve_stdio(
 
 async def _serve(
     settings: Settings,
-    on_eof: Literal["drain", "cancel"],
     stdin: trio.abc.ReceiveStream,
     stdout: trio.abc.SendStream,
+    *,
+    on_eof: Literal["drain", "cancel"],
     env: Mapping[str, str] | None,
     on_open: Callable[[StdioExchange], None] = lambda _exchange: None,
 ) -> Ending:
@@ -156,7 +160,12 @@ async def _serve_until_signalled(
             with trio.CancelScope() as everything:
                 await nursery.start(signals.watch, everything)
                 ending = await _serve(
-                    settings, on_eof, wire.receive, wire.send, env, signals.attach
+                    settings,
+                    wire.receive,
+                    wire.send,
+                    on_eof=on_eof,
+                    env=env,
+                    on_open=signals.attach,
                 )
             nursery.cancel_scope.cancel()
     finally:

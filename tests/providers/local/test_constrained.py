@@ -56,7 +56,7 @@ def test_tools_become_instructions_and_a_schema():
     """The tools are told in words, and the answer is one of their calls or an answer."""
     out = constrain(request(tools=(WEATHER, ADD)), tool_rounds=1)
     assert out.tools == ()
-    assert out.instructions.startswith("Be kind.\n")
+    assert out.instructions.startswith("Be kind. You can call")
     assert "- get_weather: Get the current weather for a city. Parameters: " in out.instructions
     assert alternatives(out) == ["tool", "tool", "answer"]
     first = out.options.response_schema["anyOf"][0]
@@ -107,8 +107,7 @@ def test_history_is_told_in_words():
         ("assistant", "I will call get_weather."),
         (
             "user",
-            "The result is: 14°C, light rain\n"
-            "Now answer my question: What is the weather in Paris?",
+            "The result is: 14°C, light rain\nNow answer my question: What is the weather in Paris?",
         ),
     ]
 

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actrio.messages import FinishDelta, TextDelta, ThinkingDelta, ToolCallDelta, Usage, UsageDelta
-from actrio.messages import fold
+from actrio.messages import (
+    FinishDelta,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+    fold,
+)
 from actrio.providers.local._reader import ConstrainedReader
 
 json_values = st.recursive(
@@ -23,7 +31,7 @@ def pieces(data: st.DataObject, text: str) -> list[TextDelta]:
     """Cut a text anywhere."""
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
     bounds = [0, *cuts, len(text)]
-    return [TextDelta(text[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [TextDelta(text[a:b]) for a, b in pairwise(bounds)]
 
 
 def as_grammar(data: st.DataObject, members: list[tuple[str, str]]) -> str:

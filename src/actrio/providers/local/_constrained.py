@@ -5,11 +5,12 @@ schema offers each tool as ``{"tool": NAME, "arguments": {…}}`` and the plain 
 ``{"answer": TEXT}``: a call is well-formed by construction, whatever the model's size. What the
 grammar cannot give is judgement. Measured with smollm2 on twelve questions and one, three and
 five tools: it chose rightly 17 times of 31, because it prefers to call something, whatever was
-said; and once it has answered a question in words, it calls nothing any more. Examples in the
-prompt made it worse (they are copied). Two things helped: to offer only tools that share a word
-with the question, and none where none does; and to show only the question while it chooses. So it
-chose rightly @@ times of 31. That is ``focused``, for the bundled model alone; larger ones judge
-better with all they can see.
+said; and after a turn that was answered in words 11 times, because it repeats what it did.
+Examples in the prompt made it worse (they are copied). Two things helped: to offer only tools
+that share a word with the question, and none where none does; and to show it only the question
+while it chooses. So it chose rightly 30 times of 31, with and without an earlier turn. That is
+``focused``, for the bundled model alone: it also misses a tool that the question does not name,
+and larger models judge better with all they can see.
 
 One exchange, as the model sees it::
 
