@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-import io
+import contextlib
 import os
+import pty
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -9,9 +11,16 @@ import trio
 from actrio.cli._outlet import Outlet, for_terminal, wants_color
 
 
-class Terminal(io.BytesIO):
-    def isatty(self) -> bool:
-        return True
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    for descriptor in (reading, writing):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+
+other_pipe = pipe
 
 
 @pytest.mark.parametrize(
@@ -36,49 +45,59 @@ def test_a_terminal_gets_no_escape_sequences_of_the_model() -> None:
     assert for_terminal("a\x1b]0;title\x07b\r\n\tc\x9b2J") == "a]0;titleb\n\tc2J"
 
 
-async def test_answers_and_remarks_go_to_their_streams() -> None:
+async def test_answers_and_remarks_go_to_their_streams(
+    pipe: tuple[int, int], other_pipe: tuple[int, int]
+) -> None:
     """The answer is on stdout alone and unchanged when it is no terminal; remarks on stderr."""
-    out, err = io.BytesIO(), io.BytesIO()
-    outlet = Outlet(out=out, err=err, env={})
-    await outlet.answer("a\x1b[0mb")
+    outlet = Outlet(out=pipe[1], err=other_pipe[1], env={})
+    await outlet.answer("a\x1b[0mb\ud800")
     await outlet.remark("tool")
     await outlet.end_line()
     await outlet.end_line()
-    assert out.getvalue() == b"a\x1b[0mb\n"
-    assert err.getvalue() == b"tool\n"
+    assert os.read(pipe[0], 99) == b"a\x1b[0mb?\n"
+    assert os.read(other_pipe[0], 99) == b"tool\n"
 
 
-async def test_a_remark_on_a_terminal_starts_its_own_line() -> None:
-    """Where both streams show on one screen, a remark does not stick to half a line."""
-    screen = Terminal()
-    outlet = Outlet(out=screen, err=screen, env={"NO_COLOR": "1"})
-    await outlet.answer("half")
-    await outlet.remark("tool")
-    await outlet.answer("rest\n")
-    assert screen.getvalue() == b"half\ntool\nrest\n"
+async def test_a_terminal_gets_clean_text_and_whole_lines() -> None:
+    """On a screen, control characters are gone and a remark does not stick to half a line."""
+    screen, terminal = pty.openpty()
+    try:
+        outlet = Outlet(out=terminal, err=terminal, env={"NO_COLOR": "1"})
+        await outlet.answer("ha\x1b[2Jlf")
+        await outlet.remark("tool\x07")
+        await outlet.answer("rest\n")
+        assert os.read(screen, 99) == b"ha[2Jlf\r\ntool\r\nrest\r\n"
+    finally:
+        os.close(screen)
+        os.close(terminal)
 
 
-async def test_half_characters_are_written_as_a_replacement() -> None:
-    """A lone surrogate does not break writing."""
-    out = io.BytesIO()
-    await Outlet(out=out, err=io.BytesIO(), env={}).answer("a\ud800b")
-    assert out.getvalue() == b"a?b"
-
-
-async def test_a_reader_who_went_away_is_an_error() -> None:
+async def test_a_reader_who_went_away_is_an_error(pipe: tuple[int, int]) -> None:
     """Writing to a closed pipe raises, so that the command can end."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "wb", buffering=0) as out, pytest.raises(BrokenPipeError):
-        await Outlet(out=out, err=io.BytesIO(), env={}).answer("x")
+    os.close(pipe[0])
+    with pytest.raises(BrokenPipeError):
+        await Outlet(out=pipe[1], err=pipe[1], env={}).answer("x")
 
 
-async def test_a_reader_who_sleeps_stops_nobody_and_can_be_left() -> None:
+async def test_a_reader_who_sleeps_stops_nobody_and_can_be_left(pipe: tuple[int, int]) -> None:
     """While a full pipe takes nothing, other tasks go on, and the wait can be cancelled."""
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "wb", buffering=0) as out:
-        outlet = Outlet(out=out, err=io.BytesIO(), env={})
-        with trio.move_on_after(0.2) as scope:
-            await outlet.answer("x" * 1_000_000)
-        os.close(reading)
+    outlet = Outlet(out=pipe[1], err=pipe[1], env={})
+    with trio.move_on_after(0.2) as scope:
+        await outlet.answer("x" * 1_000_000)
     assert scope.cancelled_caught
+
+
+async def test_a_non_blocking_descriptor_is_waited_for(pipe: tuple[int, int]) -> None:
+    """Where somebody made the descriptor non-blocking, everything is written all the same."""
+    os.set_blocking(pipe[1], False)
+    outlet = Outlet(out=pipe[1], err=pipe[1], env={})
+    received = bytearray()
+
+    def read() -> None:
+        while len(received) < 1_000_000:
+            received.extend(os.read(pipe[0], 65536))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, read)
+        await outlet.answer("x" * 1_000_000)
+    assert bytes(received) == b"x" * 1_000_000

@@ -66,6 +66,7 @@ async def _examine(
         loaded = load_settings(config=common.config)
     except ActrioError as error:
         checks.append(Check("settings", "failed", error.message, error.remedy))
+        checks.append(Check("default model", "failed", "unknown while the settings are wrong"))
         await _print(outlet, checks, as_json=as_json)
         return EXIT_NOT_CONFIGURED
     checks.append(_files(loaded))
@@ -110,7 +111,7 @@ def _default_model(loaded: LoadedSettings, statuses: Mapping[str, ProviderStatus
     name = "default model"
     model = loaded.settings.model
     if model is None:
-        return Check(name, "ok", "{} ({})".format(*fallback_model(loaded.env)))
+        return Check(name, "ok", f"{fallback_model(loaded.env)[0]}, because none is set")
     status = statuses.get(model.partition(":")[0])
     if status is None:
         known = ", ".join(statuses)
@@ -240,7 +241,7 @@ _MARKS: Final = {"ok": "✓", "missing": "·", "failed": "✗"}
 async def _print(outlet: Outlet, checks: list[Check], *, as_json: bool) -> None:
     if as_json:
         told = {
-            "ok": not any(check.state == "failed" for check in checks),
+            "ok": all(check.state == "ok" for check in checks if check.name == "default model"),
             "checks": [attrs.asdict(check) for check in checks],
         }
         await outlet.answer(redact(json_line(told).decode()))

@@ -3,16 +3,16 @@
 Writing waits in a thread, because a pipe that nobody reads would otherwise stop the whole event
 loop; the wait can be cancelled, so Ctrl-C ends a command whose reader has gone to sleep. File
 descriptors are not made non-blocking: the mode belongs to the terminal, and other programs on it
-would suffer.
+would suffer. Bytes go to the descriptor itself, past Python's buffered streams: a thread left behind
+in one of those holds its lock, and the interpreter aborts over that at exit.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sys
+import select
 from collections.abc import Mapping
-from typing import BinaryIO
 
 import trio
 
@@ -43,20 +43,14 @@ def wants_color(*, tty: bool, env: Mapping[str, str]) -> bool:
 
 
 class Outlet:
-    """The two streams of a command."""
+    """The two streams of a command, by their file descriptors."""
 
-    def __init__(
-        self,
-        *,
-        out: BinaryIO | None = None,
-        err: BinaryIO | None = None,
-        env: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, *, out: int = 1, err: int = 2, env: Mapping[str, str] | None = None) -> None:
         variables = os.environ if env is None else env
-        self._out = sys.stdout.buffer if out is None else out
-        self._err = sys.stderr.buffer if err is None else err
-        self.out_is_tty = self._out.isatty()
-        self.err_is_tty = self._err.isatty()
+        self._out = out
+        self._err = err
+        self.out_is_tty = os.isatty(out)
+        self.err_is_tty = os.isatty(err)
         self._color = wants_color(tty=self.err_is_tty, env=variables)
         # Whether the answer's last line is still open, so that a remark starts a line of its own.
         self._line_open = False
@@ -96,6 +90,10 @@ class Outlet:
         """Write one dim line for the person at the terminal."""
         await self._tell(text, _DIM)
 
+    async def progress(self, text: str) -> None:
+        """Show one line in the place of the last one; for a terminal only."""
+        await self._write(self._err, f"\r{for_terminal(text)}\x1b[K".encode())
+
     async def complain(self, text: str) -> None:
         """Write an error for the person at the terminal."""
         await self._tell(text, _RED)
@@ -107,9 +105,14 @@ class Outlet:
         line = f"{style}{shown}{_PLAIN}\n" if self._color else f"{shown}\n"
         await self._write(self._err, line.encode("utf-8", "replace"))
 
-    async def _write(self, stream: BinaryIO, data: bytes) -> None:
-        def write() -> None:
-            stream.write(data)
-            stream.flush()
+    async def _write(self, descriptor: int, data: bytes) -> None:
+        await trio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)
 
-        await trio.to_thread.run_sync(write, abandon_on_cancel=True)
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:  # another program on this terminal made it non-blocking
+            select.select([], [descriptor], [])

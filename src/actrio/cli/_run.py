@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -112,10 +112,9 @@ async def read_prompt(prompt: str, outlet: Outlet) -> str:
     if prompt != "-":
         # What the shell passed as other bytes than UTF-8 stands there as lone surrogates.
         return prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if sys.stdin.isatty():
+    if os.isatty(0):
         await outlet.remark("(write the prompt, then end it with Ctrl-D)")
-    read = partial(sys.stdin.buffer.read, PROMPT_BYTES_MAX + 1)
-    content = await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+    content = await trio.to_thread.run_sync(_read_all, 0, abandon_on_cancel=True)
     if len(content) > PROMPT_BYTES_MAX:
         raise LimitExceeded(
             f"The prompt on standard input is longer than {PROMPT_BYTES_MAX} bytes.",
@@ -128,3 +127,11 @@ async def read_prompt(prompt: str, outlet: Outlet) -> str:
             f"The prompt on standard input is not UTF-8 text (byte {error.start}).",
             remedy="Convert it, for example with iconv.",
         ) from error
+
+
+def _read_all(descriptor: int) -> bytes:
+    """Read to the end, or a little past what a prompt may have. See `Outlet` for why not sys.stdin."""
+    content = bytearray()
+    while len(content) <= PROMPT_BYTES_MAX and (piece := os.read(descriptor, 65536)):
+        content += piece
+    return bytes(content)

@@ -64,6 +64,8 @@ class Event:
 
 @attrs.frozen(slots=True, kw_only=True)
 class TurnStarted(Event):
+    """The turn has come to the head of the line and begins."""
+
     type: ClassVar[str] = "turn.started"
     agent: str
     model: str
@@ -145,18 +147,24 @@ class TurnResult:
 
 @attrs.frozen(slots=True, kw_only=True)
 class TurnCompleted(Event):
+    """The turn ended by itself."""
+
     type: ClassVar[str] = "turn.completed"
     result: TurnResult
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class TurnFailed(Event):
+    """Something in the turn failed; ``result.error`` says what."""
+
     type: ClassVar[str] = "turn.failed"
     result: TurnResult
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class TurnCancelled(Event):
+    """Somebody ended the turn; ``result.error.reason`` says who."""
+
     type: ClassVar[str] = "turn.cancelled"
     result: TurnResult
 

@@ -86,11 +86,15 @@ class ModelInput:
 
 @attrs.frozen(slots=True)
 class TextDelta:
+    """A piece of visible text."""
+
     text: str
 
 
 @attrs.frozen(slots=True)
 class ThinkingDelta:
+    """A piece of reasoning; a signature closes the part it belongs to."""
+
     text: str
     signature: str | None = None
 

@@ -18,7 +18,7 @@ from actrio.actors import Actor, Context, ExitReason
 from actrio.errors import ActrioError, LimitExceeded
 from actrio.messages import Delta, Fold, ModelInput, ModelOutput
 from actrio.providers._endpoint import Endpoint
-from actrio.providers._http import HttpLibrary, Lanes, LanesStatistics, Talk
+from actrio.providers._http import Answer, HttpLibrary, Lanes, LanesStatistics, Talk
 from actrio.providers._redaction import redact_error
 from actrio.providers._settings import ProviderSettings
 from actrio.providers.dialects import OpenAiChat, OpenAiChatDecoder, request_id_of
@@ -108,25 +108,23 @@ class ProviderConnection(Actor[ModelInput]):
         if self._adapt is not None:
             request, rewrite = self._adapt(call)
         body = self._dialect.encode(request)
-        answer = _Answer(self._dialect.decoder(call.model), rewrite, ctx)
-        talk = Talk(self._dialect.provider, call.model, answer.decoder.truncated)
+        reading = _Reading(self._dialect.decoder(call.model), rewrite, ctx)
+        talk = Talk(self._dialect.provider, call.model, reading.decoder.truncated)
         url = endpoint.base_url.rstrip("/") + self._dialect.path
         headers = self._request_headers(request, endpoint)
         with self._http.translated(talk):
             async with (
                 self._lanes.client() as client,
-                client.stream("POST", url, content=body, headers=headers) as response,
+                self._http.post(client, url, headers=headers, body=body) as answer,
             ):
-                told = dict(response.headers.items())
-                async with self._http.body(response) as pieces:
-                    if response.status_code != 200:
-                        text = await _read_error_body(pieces)
-                        raise self._dialect.error_from(
-                            response.status_code, told, text, model=call.model
-                        )
-                    talk.in_stream = True
-                    await answer.read(pieces, told)
-        return answer.output(told)
+                if answer.status != 200:
+                    text = await _read_error_body(answer.pieces)
+                    raise self._dialect.error_from(
+                        answer.status, answer.headers, text, model=call.model
+                    )
+                talk.in_stream = True
+                await reading.read(answer)
+        return reading.output(answer.headers)
 
     def _request_headers(self, request: ModelInput, endpoint: Endpoint) -> dict[str, str]:
         headers = {
@@ -140,8 +138,8 @@ class ProviderConnection(Actor[ModelInput]):
         return headers
 
 
-class _Answer:
-    """One answer on its way from the response to the asker."""
+class _Reading:
+    """Reads one answer and passes it on to the asker."""
 
     def __init__(
         self,
@@ -154,13 +152,14 @@ class _Answer:
         self._ctx = ctx
         self._fold = Fold()
 
-    async def read(self, pieces: AsyncIterator[bytes], headers: Mapping[str, str]) -> None:
+    async def read(self, answer: Answer) -> None:
         """Read the body of an answer with status 200, streamed or whole."""
-        kind = headers.get("content-type", "text/event-stream").partition(";")[0].strip().lower()
+        told = answer.headers.get("content-type", "text/event-stream")
+        kind = told.partition(";")[0].strip().lower()
         if kind == "text/event-stream":
-            await self._read_stream(pieces)
+            await self._read_stream(answer.pieces)
         elif kind == "application/json":
-            body = await self._read_whole(pieces)
+            body = await self._read_whole(answer.pieces)
             await self._deliver(self.decoder.decode_whole(body))
         else:
             raise self.decoder.protocol_error(f"is {kind or 'of no type'}")

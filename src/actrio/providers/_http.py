@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Literal
 
@@ -32,7 +32,7 @@ from actrio.errors import (
 )
 from actrio.providers._settings import HttpChoice, ProviderSettings
 
-__all__ = ["HttpLibrary", "Lanes", "LanesStatistics", "Talk", "load_http"]
+__all__ = ["Answer", "HttpLibrary", "Lanes", "LanesStatistics", "Talk", "load_http"]
 
 LANE_CONNECTIONS: Final = 10
 """Connections of one client: where the pool's own search stays below its other costs."""
@@ -99,11 +99,21 @@ class Talk:
 
 
 @attrs.frozen(slots=True)
+class Answer:
+    """An answer whose body is still to be read; header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
+
+
+@attrs.frozen(slots=True)
 class HttpLibrary:
     """httpx or httpx2, loaded."""
 
     name: str
     _module: Any = attrs.field(repr=False)
+    _body_type: Callable[[bytes], Any] = attrs.field(repr=False)
     _rows: tuple[tuple[type[Exception], _Row], ...] = attrs.field(repr=False)
 
     def tls_context(self) -> Any:
@@ -132,19 +142,25 @@ class HttpLibrary:
         )
 
     @asynccontextmanager
-    async def body(self, response: Any) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give the pieces of a response's body; after the block nothing of it is left.
+    async def post(
+        self, client: Any, url: str, *, headers: Mapping[str, str], body: bytes
+    ) -> AsyncIterator[Answer]:
+        """Send ``body`` and give the answer; after the block its socket is closed or free again.
 
-        The library reads through seven nested async generators. One that is left at a ``yield``
-        is finished by the garbage collector, later and with a warning. So on every way out the
-        response is closed first (on HTTP/1.1: its socket), and then what was read already is run
-        through, at most one read's worth; it ends in the library's own error of a closed socket.
+        The library reads through seven nested async generators, and sends from one. One that is
+        left at a ``yield`` is finished by the garbage collector, later and with a warning. So the
+        body is sent from a plain iterator, and on every way out the response is closed first (on
+        HTTP/1.1: its socket) and then what was read already is run through, at most one read's
+        worth; it ends in the library's own error of a closed socket.
 
-        *Cancellation*: shielded while it closes, for at most ``CLOSE_SECONDS``.
+        *Cancellation*: closes the socket; shielded while it does, for at most ``CLOSE_SECONDS``.
         """
+        request = client.build_request("POST", url, headers=headers, content=body)
+        request.stream = self._body_type(body)
+        response = await client.send(request, stream=True)
         pieces = response.aiter_bytes()
         try:
-            yield pieces
+            yield Answer(response.status_code, dict(response.headers.items()), pieces)
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
                 await response.aclose()
@@ -169,6 +185,25 @@ class HttpLibrary:
             raise _told(row, error, talk) from None  # its own text may quote headers
 
 
+def _body_type(module: Any) -> Callable[[bytes], Any]:
+    class Body(module.AsyncByteStream):  # type: ignore[misc]
+        """A request body that is no async generator, so a cancel while it is sent leaves none."""
+
+        def __init__(self, data: bytes) -> None:
+            self._data: bytes | None = data
+
+        def __aiter__(self) -> Body:
+            return self
+
+        async def __anext__(self) -> bytes:
+            if self._data is None:
+                raise StopAsyncIteration
+            data, self._data = self._data, None
+            return data
+
+    return Body
+
+
 def load_http(choice: HttpChoice = "auto") -> HttpLibrary:
     """Load the HTTP library that the settings ask for.
 
@@ -184,7 +219,7 @@ def load_http(choice: HttpChoice = "auto") -> HttpLibrary:
         )
     module = importlib.import_module(name)
     rows = tuple((getattr(module, row.exception), row) for row in _TABLE)
-    return HttpLibrary(name, module, rows)
+    return HttpLibrary(name, module, _body_type(module), rows)
 
 
 def _told(row: _Row, error: Exception, talk: Talk) -> ActrioError:

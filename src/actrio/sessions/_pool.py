@@ -16,7 +16,7 @@ from actrio.messages import PrepareTurn, SetTool, StartTurn
 from actrio.sessions._record import SessionRecord
 from actrio.sessions._session import Session
 from actrio.sessions._session_actor import SessionActor, TurnSlots
-from actrio.tools import ToolBox
+from actrio.tools import ToolBox, ToolLimits
 
 __all__ = ["SessionPool"]
 
@@ -63,6 +63,7 @@ class SessionPool:
         self._sessions_max = sessions_max
         self._clock = clock
         self._new_id = new_id
+        self._turns_max = turns_max
         self.slots = TurnSlots(turns_max)
         self._opened: dict[str, _Opened] = {}
         # Records of closed sessions that have a caller's name, least recently closed first.
@@ -159,7 +160,8 @@ class SessionPool:
                 )
             return known[1]
         switched_off: set[str] = set()
-        box = ToolBox(agent.tools)
+        # One box for all sessions of the agent: each turn that runs may have a tool at work.
+        box = ToolBox(agent.tools, limits=ToolLimits(parallel_max=self._turns_max))
         spec = ChildSpec(
             agent.name,
             lambda: AgentActor(agent, box, self._filters, self._open_model, switched_off),

@@ -117,7 +117,7 @@ def claim_standard_streams() -> Iterator[Wire]:
         undo.callback(setattr, sys, "stdout", sys.stdout)
         undo.callback(setattr, sys, "stderr", sys.stderr)
         # Two objects: who configures a log refuses what stands in sys.stdout.
-        sys.stdout, sys.stderr = DroppingText(log_fd), log  # type: ignore[assignment]  # as above
+        sys.stdout, sys.stderr = DroppingText(log_fd), log
         yield Wire(receive, send, log, flags)
 
 

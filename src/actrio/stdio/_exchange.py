@@ -205,6 +205,7 @@ class StdioExchange:
         params = read_params(call.method, call.params, SessionCreate)
         agent = agent_for(params, self._runtime.settings)
         own = _OwnSession(params.if_busy or agent.if_busy)
+        opened = own.line
         if params.id is not None:
             if params.id in self._sessions:
                 raise Conflict(
@@ -221,7 +222,7 @@ class StdioExchange:
             finally:
                 if own.session is None and params.id is not None:
                     del self._sessions[params.id]
-                own.line.set()
+                opened.set()
             self._sessions[own.session.id] = own
             return {"session": own.session.id, "agent": agent.name, "model": agent.model}
 

@@ -62,7 +62,8 @@ def server_pids() -> Callable[[], set[int]]:
     def find() -> set[int]:
         if not Path("/proc/self/stat").exists():
             pytest.skip("needs /proc to see processes")
-        return {pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _is_ours(pid)}
+        names = (path.name for path in Path("/proc").iterdir())
+        return {pid for pid in map(int, filter(str.isdigit, names)) if _is_ours(pid)}
 
     return find
 

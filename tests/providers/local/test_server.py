@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import httpx
 import pytest
 import trio
 
-from actrio.actors import open_actor_system
+from actrio.actors import ChildSpec, RestartWindow, open_actor_system
 from actrio.errors import InvalidRequest, NotConfigured, ProviderUnreachable
 from actrio.messages import (
     ModelInput,
@@ -22,6 +23,7 @@ from actrio.messages import (
     user_message,
 )
 from actrio.providers.local import LocalSettings, open_local
+from actrio.providers.local._server import RESTART
 
 pytestmark = [pytest.mark.local, pytest.mark.usefixtures("smollm2")]
 
@@ -208,10 +210,25 @@ async def test_a_frozen_server_is_killed_at_stop(server_pids):
         assert server_pids() == set()
 
 
+def test_restarts_stay_below_the_budget():
+    """Even a server that dies at once, each time, never exhausts its supervisor's patience."""
+    spec = ChildSpec("local", lambda: None, backoff=RESTART)
+    window = RestartWindow(intensity=spec.intensity, period_seconds=spec.period_seconds)
+    now = 0.0
+    for attempt in range(50):
+        assert window.allow(now)
+        now += RESTART.delay_seconds(attempt, _Longest())
+
+
+class _Longest(random.Random):
+    def random(self) -> float:
+        return 1.0  # the most that jitter may shorten a delay
+
+
 PARENT = """
 import sys, trio
 from pathlib import Path
-from actrio.actors import open_actor_system
+from actrio.actors import ChildSpec, RestartWindow, open_actor_system
 from actrio.providers.local import LocalSettings, open_local
 from actrio.providers.local._process import Launch, ServerProcess
 

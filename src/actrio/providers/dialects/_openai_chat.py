@@ -245,7 +245,7 @@ class OpenAiChatDecoder:
     def _chunk(self, data: str | bytes) -> _Chunk:
         try:
             return _decode_chunk(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise self.protocol_error(f"it sent no valid chat completion ({error})", data) from None
 
     def _note_identity(self, chunk: _Chunk) -> None:

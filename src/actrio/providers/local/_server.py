@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,6 +59,10 @@ class LocalServer(Actor[AskServer]):
 
     async def receive(self, _message: AskServer, ctx: Context) -> Any:
         start = self._start
+        if start.facts is not None:
+            # At once: an asker that waits here when the process's end is noticed would be told
+            # of the crash, while one in the mailbox just waits for the next process.
+            return start.facts
         if start.told:
             start = self._begin(ctx)
         return ctx.defer(start.outcome)
@@ -149,6 +153,7 @@ async def open_local(
     settings: LocalSettings | None = None,
     *,
     under: SupervisorRef | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> LocalModel:
     """Start a local model, or find it running, and return it when it answers.
 
@@ -157,6 +162,7 @@ async def open_local(
         model: A bundled model's name or a path to a GGUF file.
         settings: How to run it; they count where it is not running yet.
         under: The supervisor of its actor; the system's own where absent.
+        env: The environment that names the data folder; the process's own where absent.
 
     Raises:
         NotConfigured: The extra or the bundled model's file is missing.
@@ -167,7 +173,7 @@ async def open_local(
     *Cancellation*: a server that was still starting for this call is gone when it returns.
     """
     chosen = settings or LocalSettings()
-    path = await trio.to_thread.run_sync(find_model, model)
+    path = await trio.to_thread.run_sync(find_model, model, env)
     library_folder()
     bundled = BUNDLED_MODELS.get(model)
     server, facts = await _running(system, _actor_name(model, path), Launch(path, chosen), under)
