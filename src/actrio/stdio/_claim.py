@@ -13,15 +13,18 @@ descriptors, and what everybody else sees as standard is harmless::
 A client that never drains stderr must not freeze us either (400 kB did freeze the official ACP
 client's agent). Python's own ``sys.stdout`` and ``sys.stderr`` become `DroppingText`, which writes
 only what the descriptor takes at once. What a C library or a child writes to fd 1 or 2 itself is
-beyond that.
+beyond that: it waits when the pipe is full, which is why `DroppingText` leaves room in it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import select
+import stat
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, TextIO
@@ -41,6 +44,8 @@ class DroppingText(io.TextIOBase):
 
     # POSIX promises that a pipe which polls writable takes this much at once.
     _PIECE: Final = select.PIPE_BUF
+    # A quarter of a Linux pipe. The rest is for children, who would wait instead of dropping.
+    _UNREAD_MAX: Final = 16 * 1024
     encoding = "utf-8"
 
     def __init__(self, fd: int) -> None:
@@ -68,9 +73,21 @@ class DroppingText(io.TextIOBase):
 
     def _write_piece(self, piece: bytes) -> bool:
         try:
-            return bool(self._poll.poll(0)) and os.write(self._fd, piece) == len(piece)
+            if not self._poll.poll(0) or self._unread_bytes() > self._UNREAD_MAX:
+                return False
+            return os.write(self._fd, piece) == len(piece)
         except OSError:  # gone, or non-blocking and full: nobody reads it
             return False
+
+    def _unread_bytes(self) -> int:
+        """Return what waits in a pipe; 0 where it is none, or where the system does not tell."""
+        try:
+            if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
+                return 0
+            answer = fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4))
+        except OSError:
+            return 0
+        return int.from_bytes(answer, sys.byteorder)
 
 
 @attrs.frozen(slots=True)
@@ -97,13 +114,13 @@ class Wire:
 def claim_standard_streams() -> Iterator[Wire]:
     """Take fds 0 and 1 for a protocol, for as long as the block lasts.
 
-    Afterwards fds 0 and 1 stay where they were put (a print after the protocol has ended would
-    still reach a reader who expects the protocol); ``sys.stdout``, ``sys.stderr`` and the blocking
-    mode of the open files are put back.
+    Afterwards everything stays where it was put, but for the blocking mode of the open files: a
+    print after the protocol has ended would still reach a reader who expects the protocol, and a
+    last error message would still wait for a log that nobody drains.
     """
     _flush(sys.stdout)
     with ExitStack() as undo:
-        log_fd = _log_fd(undo)
+        log_fd = 2 if _given(2, sys.__stderr__) else os.open(os.devnull, os.O_WRONLY)
         wire_in = _claim(0, sys.__stdin__, os.O_RDONLY, log_fd)
         wire_out = _claim(1, sys.__stdout__, os.O_WRONLY, log_fd)
         flags = tuple((fd, os.get_blocking(fd)) for fd in (wire_in, wire_out))
@@ -114,19 +131,9 @@ def claim_standard_streams() -> Iterator[Wire]:
         send = trio.lowlevel.FdStream(wire_out)
         undo.callback(send.close)
         log: TextIO = DroppingText(log_fd)  # type: ignore[assignment]  # TextIO is no protocol
-        undo.callback(setattr, sys, "stdout", sys.stdout)
-        undo.callback(setattr, sys, "stderr", sys.stderr)
         # Two objects: who configures a log refuses what stands in sys.stdout.
         sys.stdout, sys.stderr = DroppingText(log_fd), log
         yield Wire(receive, send, log, flags)
-
-
-def _log_fd(undo: ExitStack) -> int:
-    if _given(2, sys.__stderr__):
-        return 2
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    undo.callback(os.close, nowhere)
-    return nowhere
 
 
 def _claim(fd: int, stream: TextIO | None, mode: int, log_fd: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -58,7 +58,7 @@ class SessionCreate(_Params, frozen=True):
     model: str | None = None
     instructions: str | None = None
     if_busy: Literal["queue", "reject"] | None = None
-    id: str | None = None
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
 
 
 class SessionNamed(_Params, frozen=True):

@@ -239,12 +239,12 @@ async def serving():
         await trio.sleep_forever()
 
 async def before_the_config():
-    process = await ServerProcess.open(Launch(Path("none.gguf"), LocalSettings()))
+    process = await ServerProcess.open(Launch(Path("none.gguf"), "none", LocalSettings()))
     print(process.pid, flush=True)
     await trio.sleep_forever()
 
 async def while_loading():
-    process = await ServerProcess.open(Launch(Path(sys.argv[2]), LocalSettings()))
+    process = await ServerProcess.open(Launch(Path(sys.argv[2]), "smollm2", LocalSettings()))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(process.drain)
         nursery.start_soon(process.ready)

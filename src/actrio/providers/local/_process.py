@@ -40,9 +40,10 @@ KILL_SECONDS: Final = 5.0
 
 @attrs.frozen(slots=True)
 class Launch:
-    """What to start: a model file and how to run it."""
+    """What to start: a model file, how it is called in answers, and how to run it."""
 
     model_path: Path
+    model_name: str
     settings: LocalSettings
 
 
@@ -177,6 +178,7 @@ class ServerProcess:
         config = {
             "import_folder": library_folder(),
             "model_path": str(self._launch.model_path),
+            "model_name": self._launch.model_name,
             "api_key": api_key,
             "context_tokens": settings.context_tokens,
             "parallel": settings.parallel,

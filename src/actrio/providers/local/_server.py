@@ -176,9 +176,10 @@ async def open_local(
     path = await trio.to_thread.run_sync(find_model, model, env)
     library_folder()
     bundled = BUNDLED_MODELS.get(model)
-    server, facts = await _running(system, _actor_name(model, path), Launch(path, chosen), under)
+    launch = Launch(path, model if bundled else path.stem, chosen)
+    server, facts = await _running(system, _actor_name(model, path), launch, under)
     return LocalModel(
-        model=model if bundled else path.stem,
+        model=launch.model_name,
         server=server,
         adapt=_adapt(bundled, chosen, native_tools=facts.native_tools),
     )

@@ -94,6 +94,7 @@ def start(config: dict[str, Any]) -> dict[str, Any]:
 
     params = xllamacpp.CommonParams()
     params.model.path = config["model_path"]
+    params.model_alias = [config["model_name"]]
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [config["api_key"]]

@@ -17,6 +17,17 @@ __all__ = ["instance_of"]
 
 _DEPTH_MAX: Final = 24  # a required value that contains itself has no instance at all
 
+_VALUES_MAX: Final = 10_000  # a type that needs itself twice would double with every level
+_CHARACTERS_MAX: Final = 100_000  # what a minLength beyond it asks for is no small instance
+_BREAKS: Final = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+)
+
 _FORMATS: Final[Mapping[str, str]] = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -60,7 +71,7 @@ def instance_of(schema: _Schema, rng: random.Random, *, text: str = "") -> Any:
     """
     try:
         return _Maker(schema, rng, text).make(schema, "", 0)
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+    except _BREAKS as error:
         # A schema is foreign data of any shape; what breaks on it is the schema, not the reader.
         raise InvalidRequest(
             f"The JSON Schema cannot be understood: {error}.",
@@ -73,8 +84,12 @@ class _Maker:
         self._root = root
         self._rng = rng
         self._text = text
+        self._left = _VALUES_MAX
 
     def make(self, schema: Any, name: str, depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("it asks for too many values")
         if not isinstance(schema, Mapping) or depth > _DEPTH_MAX:
             return None
         schema = self._plain(schema)
@@ -169,7 +184,7 @@ def _guessed_type(schema: _Schema) -> str:
 
 
 def _fit(value: str, schema: _Schema) -> str:
-    least = int(schema.get("minLength", 0))
+    least = min(int(schema.get("minLength", 0)), _CHARACTERS_MAX)
     most = int(schema.get("maxLength", max(least, len(value))))
     return value.ljust(least, "x")[:most]
 
@@ -201,9 +216,8 @@ def _without(schema: _Schema, *keys: str) -> dict[str, Any]:
 
 def _merge(first: _Schema, second: _Schema) -> dict[str, Any]:
     merged = {**first, **second}
-    for key in ("properties",):
-        if key in first and key in second:
-            merged[key] = {**first[key], **second[key]}
+    if "properties" in first and "properties" in second:
+        merged["properties"] = {**first["properties"], **second["properties"]}
     if "required" in first and "required" in second:
         merged["required"] = list(dict.fromkeys([*first["required"], *second["required"]]))
     return merged

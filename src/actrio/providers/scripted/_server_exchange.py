@@ -92,7 +92,8 @@ class Exchange:
             await self._linger()
         except h11.RemoteProtocolError as error:
             if self._h11.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-                await self._send_refusal(refusal(error.error_status_hint, str(error)), closing=True)
+                await self._send_refusal(_not_http(error), closing=True)
+                await self._linger()
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -309,6 +310,12 @@ class Exchange:
 
     async def _send_event(self, event: h11.InformationalResponse) -> None:
         await self._stream.send_all(self._h11.send(event) or b"")
+
+
+def _not_http(error: h11.RemoteProtocolError) -> Refusal:
+    if error.error_status_hint == 431:
+        return refusal(431, f"The head is larger than {HEAD_BYTES_MAX} bytes.")
+    return refusal(error.error_status_hint, f"That is no HTTP/1.1 request: {error}.")
 
 
 def _content_length(request: h11.Request) -> int:

@@ -1,0 +1,307 @@
+"""Writes the derived parts of docs/reference: tables that stand in the code already.
+
+    python tools/write_reference.py            writes them
+    python tools/write_reference.py --check    says which pages are out of date, and fails
+
+A derived part stands between two comments, ``<!-- derived: NAME -->`` and ``<!-- end -->``; what
+is around it is written by hand. Nobody edits between them, and tests/docs/test_reference.py fails
+when they say something else than the code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import attrs
+import docstring_parser
+
+import actrio
+from actrio import errors
+from actrio.cli._app import make_app
+from actrio.messages import Event, ModelOptions, TurnEvent, TurnResult
+from actrio.providers import ProviderSettings
+from actrio.providers.local import LocalSettings
+from actrio.runtime import AgentSettings, Limits, LogSettings, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+
+_PART = re.compile(r"(?ms)^<!-- derived: (?P<name>[\w.-]+) -->\n.*?^<!-- end -->$")
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` say which are out of date."""
+    stale = [page for page in sorted(REFERENCE.glob("*.md")) if derived(page) != page.read_text()]
+    for page in stale:
+        if "--check" in arguments:
+            print(f"{page.relative_to(ROOT)} is out of date: run python tools/write_reference.py")
+        else:
+            page.write_text(derived(page))
+            print(f"wrote {page.relative_to(ROOT)}")
+    return 1 if stale and "--check" in arguments else 0
+
+
+def derived(page: Path) -> str:
+    """Return the text of ``page`` with its derived parts as the code has them now."""
+
+    def part(found: re.Match[str]) -> str:
+        lines = PARTS[found["name"]]()
+        return "\n".join([f"<!-- derived: {found['name']} -->", "", *lines, "", "<!-- end -->"])
+
+    return _PART.sub(part, page.read_text())
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Return a Markdown table."""
+    head = list(head)
+    lines = [_row(head), _row(["---"] * len(head))]
+    return [*lines, *(_row(row) for row in rows)]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def prose(text: str) -> str:
+    """Return docstring text as one line of Markdown."""
+    text = re.sub(r"``([^`]+)``", r"`\1`", " ".join(text.split()))
+    return re.sub(r"\*([A-Z]\w+)\*:", r"\1:", text)
+
+
+def first_sentence(value: Any) -> str:
+    """Return the first sentence of what ``value`` is documented as."""
+    paragraph = (inspect.getdoc(value) or "").split("\n\n")[0]
+    return prose(re.split(r"(?<=[.!?])\s+(?=[A-Z`])", paragraph)[0]).removesuffix("::")
+
+
+# -- errors --------------------------------------------------------------------------------------
+
+
+def error_tree() -> list[str]:
+    """Return the classes as they stand below each other."""
+    return ["```text", "ActrioError", *_branches(errors.ActrioError, ""), "```"]
+
+
+def _branches(cls: type, indent: str) -> Iterator[str]:
+    below = [each for each in cls.__subclasses__() if each.__module__ == errors.__name__]
+    for each in below:
+        last = each is below[-1]
+        yield f"{indent}{'└── ' if last else '├── '}{each.__name__}"
+        yield from _branches(each, indent + ("    " if last else "│   "))
+
+
+def error_classes() -> list[str]:
+    """Return each class with its kind and meaning."""
+    return table(
+        ["class", "kind", "meaning"],
+        ([f"`{cls.__name__}`", f"`{cls.kind}`", first_sentence(cls)] for cls in _error_classes()),
+    )
+
+
+def _error_classes() -> Iterator[type[errors.ActrioError]]:
+    waiting: list[type[errors.ActrioError]] = [errors.ActrioError]
+    while waiting:
+        cls = waiting.pop(0)
+        yield cls
+        waiting[:0] = [each for each in cls.__subclasses__() if each.__module__ == errors.__name__]
+
+
+def error_kinds() -> list[str]:
+    """Return the one table of outward codes."""
+    return table(
+        ["kind", "JSON-RPC", "HTTP", "exit code"],
+        (
+            [f"`{kind}`", str(codes.jsonrpc), str(codes.http), str(codes.exit)]
+            for kind, codes in errors.KINDS.items()
+        ),
+    )
+
+
+def error_categories() -> list[str]:
+    """Return the categories of a ProviderError."""
+    retryable = errors.ProviderError._RETRYABLE  # noqa: SLF001 - told by the public `retryable`
+    return table(
+        ["category", "retryable"],
+        (
+            [f"`{each}`", "yes" if each in retryable else "no"]
+            for each in get_args(errors.ErrorCategory)
+        ),
+    )
+
+
+# -- events --------------------------------------------------------------------------------------
+
+
+def event_types() -> list[str]:
+    """Return each event with its own fields."""
+    envelope = {field.name for field in attrs.fields(Event)}
+    return table(
+        ["type", "class", "recorded", "fields beside the envelope", "meaning"],
+        (
+            [
+                f"`{cls.type}`",
+                f"`{cls.__name__}`",
+                "yes" if cls.recorded else "live only",
+                ", ".join(f"`{f.name}`" for f in attrs.fields(cls) if f.name not in envelope),
+                first_sentence(cls),
+            ]
+            for cls in get_args(TurnEvent)
+        ),
+    )
+
+
+def turn_result() -> list[str]:
+    """Return the fields of a TurnResult."""
+    reasons = attributes_of(TurnResult) | {"turn": "The turn's id."}
+    return table(
+        ["field", "meaning"],
+        ([f"`{f.name}`", reasons[f.name]] for f in attrs.fields(TurnResult)),
+    )
+
+
+# -- settings ------------------------------------------------------------------------------------
+
+_NOT_SAID_IN_CODE = {
+    LogSettings: {
+        "level": "The lowest level that is written: `debug`, `info`, `warning`, `error` or "
+        "`critical`. A program that answers questions should be silent unless something is wrong.",
+        "json": "One JSON object per line in place of text for people.",
+    },
+    ModelOptions: {
+        "temperature": "How freely the model chooses; 0 is the likeliest word each time.",
+        "top_p": "The share of likely words that it chooses among.",
+        "max_tokens": "Tokens that one answer may have; reaching it gives `max_tokens` as the "
+        "stop reason.",
+        "stop": "Texts at which the model stops.",
+        "seed": "For providers that can repeat themselves.",
+        "tool_choice": "`auto`, `none` (offer tools, call none) or `required` (call one).",
+        "response_schema": "A JSON Schema that the answer must have; in Python give the agent an "
+        "output type instead, which is also checked.",
+    },
+}
+"""Reasons for keys whose class documents no attributes; a documented one wins."""
+
+
+def attributes_of(cls: type) -> dict[str, str]:
+    """Return the meaning of each attribute, from the class's docstring."""
+    told = docstring_parser.parse(inspect.getdoc(cls) or "").params
+    said = {each.arg_name: prose(each.description or "") for each in told}
+    return _NOT_SAID_IN_CODE.get(cls, {}) | said
+
+
+def settings_of(cls: type) -> Callable[[], list[str]]:
+    """Return what writes the table of one settings class."""
+
+    def rows() -> Iterator[list[str]]:
+        reasons = attributes_of(cls)
+        for field in attrs.fields(cls):
+            yield [f"`{field.name}`", _default(field), reasons[field.name]]
+
+    return lambda: table(["key", "default", "meaning and reason"], rows())
+
+
+def _default(field: attrs.Attribute[Any]) -> str:
+    default = field.default
+    if default is attrs.NOTHING:
+        return "required"
+    if isinstance(default, attrs.Factory) or attrs.has(type(default)):  # type: ignore[arg-type]
+        return "its own defaults" if _is_table(field) else "empty"
+    if default is None:
+        return "not set"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if default in ((), ""):
+        return "empty"
+    return f"`{default:,}`".replace(",", "_") if isinstance(default, int) else f"`{default}`"
+
+
+def _is_table(field: attrs.Attribute[Any]) -> bool:
+    return "Mapping" not in str(field.type)
+
+
+# -- the command line ----------------------------------------------------------------------------
+
+
+def command_options(*path: str) -> Callable[[], list[str]]:
+    """Return what writes the options of one command."""
+
+    def rows() -> Iterator[list[str]]:
+        app = make_app(actrio.__version__)
+        for name in path:
+            app = app[name]
+        for argument in app.assemble_argument_collection(parse_docstring=True):
+            names = [n for n in argument.names if n != "*" and not n.startswith("--no-")]
+            if names:
+                help_text = prose(argument.parameter.help or "")
+                yield [" ".join(f"`{name}`" for name in names), help_text]
+
+    return lambda: table(["argument", "meaning"], rows())
+
+
+# -- public names --------------------------------------------------------------------------------
+
+
+def public_names(module: str) -> Callable[[], list[str]]:
+    """Return what writes one line for each public name of a room."""
+
+    def rows() -> Iterator[list[str]]:
+        for name in sorted(actrio.__all__):
+            value = getattr(actrio, name)
+            if name != "__version__" and _room_of(name) == module:
+                yield [f"`{name}`", _said_of(name, value)]
+
+    return lambda: table(["name", "what it is"], rows())
+
+
+def _room_of(name: str) -> str:
+    return actrio._ROOM_OF[name]  # noqa: SLF001 - the table by which names are loaded
+
+
+def _said_of(name: str, value: Any) -> str:
+    if name == "TurnEvent":
+        return "Any event of a turn: the union of the eight event classes."
+    return first_sentence(value)
+
+
+PARTS: dict[str, Callable[[], list[str]]] = {
+    "error-tree": error_tree,
+    "error-classes": error_classes,
+    "error-kinds": error_kinds,
+    "error-categories": error_categories,
+    "event-types": event_types,
+    "turn-result": turn_result,
+    "settings": settings_of(Settings),
+    "settings.limits": settings_of(Limits),
+    "settings.providers": settings_of(ProviderSettings),
+    "settings.local": settings_of(LocalSettings),
+    "settings.agents": settings_of(AgentSettings),
+    "settings.options": settings_of(ModelOptions),
+    "settings.log": settings_of(LogSettings),
+    **{
+        f"command.{'-'.join(path)}": command_options(*path)
+        for path in (
+            ("run",),
+            ("chat",),
+            ("demo",),
+            ("doctor",),
+            ("serve",),
+            ("model", "install"),
+            ("model", "list"),
+        )
+    },
+    **{
+        f"names.{room}": public_names(room)
+        for room in dict.fromkeys(actrio._ROOM_OF.values())  # noqa: SLF001 - as above
+    },
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
