@@ -76,10 +76,9 @@ def prose(text: str) -> str:
     return re.sub(r"\*([A-Z]\w+)\*:", r"\1:", text)
 
 
-def first_sentence(value: Any) -> str:
-    """Return the first sentence of what ``value`` is documented as."""
-    paragraph = (inspect.getdoc(value) or "").split("\n\n")[0]
-    return prose(re.split(r"(?<=[.!?])\s+(?=[A-Z`])", paragraph)[0]).removesuffix("::")
+def first_paragraph(value: Any) -> str:
+    """Return the first paragraph of what ``value`` is documented as."""
+    return prose((inspect.getdoc(value) or "").split("\n\n")[0]).removesuffix("::")
 
 
 # -- errors --------------------------------------------------------------------------------------
@@ -102,7 +101,7 @@ def error_classes() -> list[str]:
     """Return each class with its kind and meaning."""
     return table(
         ["class", "kind", "meaning"],
-        ([f"`{cls.__name__}`", f"`{cls.kind}`", first_sentence(cls)] for cls in _error_classes()),
+        ([f"`{cls.__name__}`", f"`{cls.kind}`", first_paragraph(cls)] for cls in _error_classes()),
     )
 
 
@@ -151,7 +150,7 @@ def event_types() -> list[str]:
                 f"`{cls.__name__}`",
                 "yes" if cls.recorded else "live only",
                 ", ".join(f"`{f.name}`" for f in attrs.fields(cls) if f.name not in envelope),
-                first_sentence(cls),
+                first_paragraph(cls),
             ]
             for cls in get_args(TurnEvent)
         ),
@@ -268,7 +267,7 @@ def _room_of(name: str) -> str:
 def _said_of(name: str, value: Any) -> str:
     if name == "TurnEvent":
         return "Any event of a turn: the union of the eight event classes."
-    return first_sentence(value)
+    return first_paragraph(value)
 
 
 PARTS: dict[str, Callable[[], list[str]]] = {

@@ -25,7 +25,6 @@ from actrio.errors import (
     LimitExceeded,
     MailboxFull,
     NotFound,
-    NotSupported,
     RestartBudgetExceeded,
 )
 
@@ -345,7 +344,9 @@ async def test_senders_wait_in_line_and_a_cancelled_one_leaves_no_trace(autojump
     """Room is given in order of arrival; bytes count as well as items."""
     log = []
     async with open_actor_system() as system:
-        mailbox = MailboxSpec(capacity=10, bytes_max=10, size_of=lambda m: m if isinstance(m, int) else 0)
+        mailbox = MailboxSpec(
+            capacity=10, bytes_max=10, size_of=lambda m: m if isinstance(m, int) else 0
+        )
         ref = await system.spawn(spec(factory=lambda: Echo(log), mailbox=mailbox))
         ref.tell_nowait(("sleep", 1))
         await wait_all_tasks_blocked()
@@ -524,12 +525,6 @@ def test_misuse_says_what_to_do(make):
     assert caught.value.remedy
 
 
-def test_strategies_that_are_not_there_say_so():
-    """one_for_all is absent, not ignored."""
-    with pytest.raises(NotSupported, match="one_for_all"):
-        SupervisorSpec("s", strategy="one_for_all")
-
-
 async def test_taken_names_and_unknown_paths_are_refused():
     """A second actor at one address is a Conflict; an address without one is NotFound."""
     async with open_actor_system() as system:
@@ -548,7 +543,7 @@ async def test_accepted_is_handled_or_dead_also_when_the_actor_is_killed_between
         await wait_all_tasks_blocked()
         ref.tell_nowait("on its way")
         ref.cell.supervisor.stop_child(ref.cell)
-        await ref.cell.gone.wait()
+        await ref.cell.gone()
         assert [letter.message for letter in system.dead_letters.latest()] == ["on its way"]
 
 

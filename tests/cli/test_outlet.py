@@ -85,6 +85,10 @@ async def test_a_reader_who_sleeps_stops_nobody_and_can_be_left(pipe: tuple[int,
     with trio.move_on_after(0.2) as scope:
         await outlet.answer("x" * 1_000_000)
     assert scope.cancelled_caught
+    # The thread that was left behind ends with its reader; before that its descriptor stays.
+    os.close(pipe[0])
+    while trio.to_thread.current_default_thread_limiter().borrowed_tokens:
+        await trio.sleep(0.001)
 
 
 async def test_a_non_blocking_descriptor_is_waited_for(pipe: tuple[int, int]) -> None:

@@ -96,7 +96,7 @@ async def test_a_prompt_that_cannot_be_sent(
         (["-m", "openai:gpt-4o"], 78, "OPENAI_API_KEY"),
         (["-m", "local:smollm2"], 78, "actrio model install smollm2"),
         (["-m", "scripted:nope"], 2, "demo"),
-        (["-m", "scripted:demo?fault=cut@2"], 69, "terminal event"),
+        (["-m", "scripted:demo?fault=cut@2"], 75, "cut off"),
         (["-m", "scripted:demo?fault=status500"], 75, "500"),
         (["-a", "nobody"], 66, 'no agent "nobody"'),
         (["-a", "none.toml"], 66, "none.toml"),
@@ -213,7 +213,9 @@ async def test_a_signal_cancels_the_turn(started: Any, number: int, code: int) -
     async with started("run", "--json", "-m", SLOW, "x") as process:
         told = bytearray()
         while b"item.delta" not in told:
-            told += await process.stdout.receive_some()
+            piece = await process.stdout.receive_some()
+            assert piece, await process.stderr.receive_some()
+            told += piece
         process.send_signal(number)
         async for piece in process.stdout:
             told += piece

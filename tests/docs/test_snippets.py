@@ -8,6 +8,8 @@ What a block is follows from its info string (the words after the fence):
 - ``console``: a line that begins with ``$ `` is a command for bash, the lines below it are what it
   prints: each occurs in this order, other lines may stand between, and ``…`` stands for any text.
   The exit status is 0, or what ``exit=N`` says. ``needs=local`` runs only where the local model is.
+- ``jsonrpc`` holds lines ``-> JSON`` (sent) and ``<- JSON`` (received). They must parse here;
+  tests/stdio/test_documented_exchange.py runs them.
 - ``text`` is for drawings and for what is not executed.
 
 A page has its own empty folder, home and settings, no provider's key, and the virtual environment
@@ -35,7 +37,7 @@ from actrio.providers.local import installed_models
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-LANGUAGES = {"python", "toml", "yaml", "json", "console", "text"}
+LANGUAGES = {"python", "toml", "yaml", "json", "jsonrpc", "console", "text"}
 OPTIONS = {"file", "exit", "needs"}
 
 SET_UP = (
@@ -153,6 +155,8 @@ class Page:
                     json.loads(block.text)
                 except json.JSONDecodeError:
                     [json.loads(line) for line in block.text.splitlines()]
+            case "jsonrpc":
+                [json.loads(line[3:]) for line in block.text.splitlines()]
             case "python":
                 compile(block.text, block.place, "exec")
 
@@ -232,8 +236,8 @@ def difference(shown, printed):
 
 
 def _parameter(page):
-    needs_local = any(block.options.get("needs") == "local" for block in blocks_of(page))
-    marks = [pytest.mark.local] if needs_local else []
+    # Not parsed here: a mistake in one page must not hide the tests of the others.
+    marks = [pytest.mark.local] if "```console needs=local" in page.read_text() else []
     return pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import trio
 
+from actrio.actors import ChildSpec, open_actor_system
 from actrio.errors import (
     ContextWindowExceeded,
     InvalidRequest,
@@ -13,7 +15,9 @@ from actrio.errors import (
     ProviderUnreachable,
     StreamTruncated,
 )
-from actrio.messages import ModelInput, ModelOptions, ToolSpec, fold, user_message
+from actrio.messages import ModelInput, ModelOptions, TextDelta, ToolSpec, fold, user_message
+from actrio.providers import Endpoint, ProviderConnection, ProviderSettings, load_http
+from actrio.providers.dialects import OpenAiChat
 
 WEATHER = ToolSpec(
     "weather",
@@ -174,6 +178,49 @@ async def test_leaving_a_stream_closes_its_socket_while_the_server_is_silent(
         await until(lambda: server.statistics().streams_open == 0)
         assert server.statistics().disconnects == 1
         assert client.connections.statistics()["here"].calls_in_work == 0
+
+
+async def test_a_prompt_of_ten_megabytes_is_sent(server, connect, http):
+    """A long prompt is no special case on its way."""
+    async with connect(server.base_url, http) as client:
+        output = await client.call("here:tokens?tokens=1", prompt="x" * 10_000_000)
+    assert output.usage.input_tokens == 2_500_001
+
+
+async def test_a_call_can_be_fitted_to_a_model_that_needs_help(server, http):
+    """``adapt`` rewrites the call on its way out and each batch of deltas on its way in."""
+
+    def adapt(call):
+        longer = attrs.evolve(call, messages=(user_message("Hello there"),))
+
+        def shout(deltas):
+            return [
+                TextDelta(delta.text.upper()) if isinstance(delta, TextDelta) else delta
+                for delta in deltas
+            ]
+
+        return longer, shout
+
+    async def endpoint():
+        return Endpoint(server.base_url)
+
+    library = load_http(http)
+    async with open_actor_system() as system:
+        spec = ChildSpec(
+            "fitted",
+            lambda: ProviderConnection(
+                dialect=OpenAiChat("fitted"),
+                endpoint=endpoint,
+                http=library,
+                tls_context=library.tls_context(),
+                trust_env=False,
+                settings=ProviderSettings(),
+                adapt=adapt,
+            ),
+        )
+        ref = await system.spawn(spec)
+        output = await ref.ask(ModelInput("echo", (user_message("Hi"),)))
+    assert output.message.text == "HELLO THERE"
 
 
 class CancelAt(trio.abc.Instrument):

@@ -11,6 +11,7 @@ import trio
 
 from actrio.errors import (
     ActrioError,
+    ConfigError,
     ProviderError,
     ProviderProtocolError,
     ProviderUnreachable,
@@ -75,8 +76,15 @@ def answering(data: bytes):
         (chunked(event("a", "stop"), end=False), StreamTruncated, "network", "cut"),
         (chunked(event("a"))[:-30], StreamTruncated, "network", "cut"),
         (b"HTTP/1.1 200 OK\r\ncontent-le", ProviderUnreachable, "network", "ended"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", ProviderUnreachable, "network", "ended"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", ProviderProtocolError, "protocol", "no HTTP"),
         (b"", ProviderUnreachable, "network", "ended"),
+        (chunked(event("a"), end=False) + b"oops\r\n", ProviderProtocolError, "protocol", "HTTP"),
+        (
+            plain(200, b"no gzip", extra="content-encoding: gzip\r\n"),
+            ProviderProtocolError,
+            "protocol",
+            "compressed",
+        ),
     ],
 )
 async def test_every_wrong_answer_has_its_error(raw_server, connect, http, case):
@@ -236,3 +244,21 @@ async def test_an_echoed_key_is_redacted(raw_server, connect, http, where):
     assert "team-secret" not in told
     assert "[redacted]" in told
     assert error.__cause__ is None
+
+
+@pytest.mark.parametrize("proxy", ["nonsense://user:pass-word@x", "http://[::1"])
+async def test_a_proxy_that_is_none(connect, http, monkeypatch, proxy):
+    """Wrong proxy settings are told as such, without the password they may hold."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    async with connect("http://provider.invalid/v1", http, key=KEY) as client:
+        with pytest.raises(ConfigError, match="HTTPS_PROXY") as caught:
+            await client.call("here:small")
+    assert "pass-word" not in str(caught.value)
+
+
+async def test_loopback_asks_no_proxy(server, connect, http, monkeypatch):
+    """A server on this machine is talked to directly, whatever the environment says."""
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    async with connect(server.base_url, http) as client:
+        assert (await client.call("here:echo")).message.text == "Hi"

@@ -20,10 +20,13 @@ class StdioClient:
     """A client of a real ``actrio serve --stdio`` process, over pipes."""
 
     process: trio.Process
-    lines: LineReader = attrs.field(factory=LineReader)
+    # Ours are as long as the text they carry.
+    lines: LineReader = attrs.field(factory=lambda: LineReader(64 * 1024 * 1024))
     waiting: list[dict[str, Any]] = attrs.field(factory=list)
     # Notifications that arrived while an answer was waited for, in order.
     events: list[dict[str, Any]] = attrs.field(factory=list)
+    # Answers that arrived while another one was waited for.
+    answers: dict[Any, list[dict[str, Any]]] = attrs.field(factory=dict)
     last_id: int = 0
 
     async def send(self, *messages: Any) -> None:
@@ -46,14 +49,14 @@ class StdioClient:
         return self.last_id
 
     async def answer(self, id: Any) -> dict[str, Any]:
-        while True:
+        while not self.answers.get(id):
             message = await self.receive()
             assert message is not None, "the process closed its output"
             if "method" in message:
                 self.events.append(message["params"])
             else:
-                assert message["id"] == id
-                return message
+                self.answers.setdefault(message["id"], []).append(message)
+        return self.answers[id].pop(0)
 
     async def call(self, method: str, **params: Any) -> Any:
         answer = await self.answer(await self.request(method, **params))
@@ -85,7 +88,8 @@ class StdioClient:
 def serve(tmp_path) -> Callable[..., Any]:
     """Start ``actrio serve --stdio`` in an empty folder with nothing configured."""
     quiet = {name: v for name, v in os.environ.items() if not name.startswith("ACTRIO_")}
-    env = {**quiet, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": "."}
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    env = {**quiet, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": path}
 
     @asynccontextmanager
     async def serve(*arguments: str, initialize: bool = True) -> AsyncIterator[StdioClient]:

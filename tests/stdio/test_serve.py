@@ -135,8 +135,8 @@ async def test_closing_a_session_ends_its_turns(serve):
         await client.until("item.delta")
         assert await client.call("session/close", session=session) == {"closed": True}
         result = await client.call("turn/wait", turn=turn)
-        assert client.events[-1]["type"] in {"turn.cancelled", "turn.failed"}
-        assert result["outcome"] in {"cancelled", "failed"}
+        assert client.events[-1]["type"] == "turn.cancelled"
+        assert result["error"]["data"]["reason"] == "session closed"
         id = await client.request("turn/start", session=session, prompt="x")
         assert (await client.answer(id))["error"]["code"] == -32002
 
@@ -416,7 +416,8 @@ async def test_second_signal_ends_it_at_once(serve, tmp_path):
         client.process.send_signal(signal.SIGTERM)
         await client.until("turn.cancelled")
         client.process.send_signal(signal.SIGTERM)
-        assert await client.process.wait() == 143
+        # Where the orderly end was just over, the signal itself ends it; a shell says 143 to both.
+        assert await client.process.wait() in {143, -signal.SIGTERM}
         assert time.monotonic() - began < 1.5
 
 
@@ -464,7 +465,9 @@ async def test_client_that_never_reads_is_heard_and_bounded(serve):
         end = await client.until("turn.cancelled", turn)
         text = "".join(e["text"] for e in client.events if e["type"] == "item.delta")
         assert len(text) > 1_000_000
-        assert end["result"]["text"] == text
+        whole = next(e for e in client.events if e["type"] == "item.completed")
+        assert whole["text"] == end["result"]["text"]
+        assert whole["text"].startswith(text)
 
 
 def resident_kib(pid: int) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from actrio.actors._activation import Activation
     from actrio.actors._ref import Ref
     from actrio.actors._system import ActorSystem
+    from actrio.actors._timers import Timers
     from actrio.actors._values import ExitReason
 
 __all__ = ["Actor", "Context", "Deferred"]
@@ -79,6 +80,11 @@ class Context:
         return self._activation.cell.path
 
     @property
+    def generation(self) -> int:
+        """How many activations this address has had, this one included."""
+        return self._activation.cell.generation
+
+    @property
     def system(self) -> ActorSystem:
         return self._activation.cell.system
 
@@ -133,6 +139,15 @@ class Context:
         """End this actor normally after what is being handled."""
         self._activation.stop()
 
+    @property
+    def timers(self) -> Timers:
+        """This activation's timers; all of them end with it."""
+        return self._activation.timers_of()
+
     def watch(self, ref: Ref[Any]) -> None:
-        """Be told on the control lane (`Terminated`) when ``ref`` is gone for good."""
+        """Be told on the control lane (`Terminated`), once, when ``ref`` is gone for good."""
         ref.cell.watch(self._activation.cell)
+
+    def unwatch(self, ref: Ref[Any]) -> None:
+        """No longer be told."""
+        ref.cell.unwatch(self._activation.cell)

@@ -1,34 +1,41 @@
 """The cell: an address with what waits there, what watches it, and what became of its messages.
 
-The cell stays while activations come and go. So a restart loses nothing that is queued, and
-there is at most one activation per address because there is one cell per address.
+The cell stays while activations come and go. So a restart loses nothing that is queued, and there
+is at most one activation per address because there is one cell per address. It is kept small
+(slots, nothing allocated before it is needed): there may be a hundred thousand.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import functools
+import traceback
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import trio
 
+from actrio.actors._envelope import ENDED, Envelope
 from actrio.actors._mailbox import Mailbox
 from actrio.actors._ref import Ref
-from actrio.actors._restart_window import RestartWindow
 from actrio.actors._slot import Slot
 from actrio.actors._values import (
+    NEVER,
     ActorSnapshot,
     ActorState,
     ChildSpec,
     DeadLetterReason,
     ExitReason,
     Terminated,
+    Trace,
 )
-from actrio.actors._waits import waiting_on
-from actrio.errors import ActorStopped, ActrioError, MailboxFull
+from actrio.actors._waits import begin_wait, current_handler, end_wait
+from actrio.errors import ActorStopped, ActrioError, MailboxFull, Overloaded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actrio.actors._activation import Activation
-    from actrio.actors._envelope import Envelope
+    from actrio.actors._restart_window import RestartWindow
     from actrio.actors._supervisor import Supervisor
     from actrio.actors._system import ActorSystem
 
@@ -45,38 +52,48 @@ class Cell:
     """An address and its mailbox. Compared by identity."""
 
     __slots__ = (
+        "__weakref__",
+        "_gone",
         "activation",
         "control",
-        "current",
+        "dead_count",
+        "deferred",
+        "failed",
         "generation",
-        "gone",
+        "handled",
+        "inline",
+        "inline_since",
+        "interrupted",
+        "last_active",
         "last_error",
         "mailbox",
-        "outcomes",
-        "path",
+        "name",
         "ref",
         "restart_attempt",
         "restarts",
         "running_since",
+        "skipped",
         "spec",
         "start_slot",
         "state",
         "stop_wanted",
         "supervisor",
+        "suspended",
         "system",
+        "tracer",
         "waits_on",
         "watchers",
         "window",
     )
 
-    def __init__(self, spec: ChildSpec, path: str, supervisor: Supervisor) -> None:
+    def __init__(self, spec: ChildSpec, name: str, supervisor: Supervisor) -> None:
         self.spec = spec
-        self.path = path
+        self.name = name
         self.supervisor = supervisor
         self.system: ActorSystem = supervisor.system
         self.ref: Ref[Any] = Ref(self)
-        self.mailbox = Mailbox(path, spec.mailbox)
-        self.control: deque[Any] = deque()
+        self.mailbox = Mailbox(spec.mailbox)
+        self.control: deque[Any] | None = None
         self.activation: Activation | None = None
         self.state: ActorState = "starting"
         self.generation = 0
@@ -84,76 +101,156 @@ class Cell:
         # Restarts since it last stayed up long enough; what the backoff counts.
         self.restart_attempt = 0
         self.running_since: float | None = None
-        self.window = RestartWindow(spec.intensity, spec.period_seconds)
+        self.window: RestartWindow | None = None  # made at the first crash
         self.stop_wanted = False  # by the supervisor: whatever its end looks like, it is the last
+        self.suspended = False
         self.last_error: Exception | None = None
-        self.outcomes: Counter[Settled] = Counter()
-        # What is in work now, with the time it was begun; insertion order is age.
-        self.current: dict[Envelope, float] = {}
-        self.waits_on: dict[Cell, int] = {}
-        self.watchers: dict[Cell, None] = {}
-        self.start_slot = Slot()
-        self.gone = trio.Event()
+        self.last_active = 0.0  # when the receive loop last ran dry
+        self.handled = self.failed = self.interrupted = self.skipped = self.dead_count = 0
+        # In work: in the receive loop itself, and in deferred tasks (with when each was begun).
+        self.inline: Envelope | None = None
+        self.inline_since = 0.0
+        self.deferred: dict[Envelope, float] | None = None
+        self.waits_on: dict[Cell, int] | None = None
+        self.watchers: dict[Cell, None] | None = None
+        self.tracer: Callable[[Trace], None] | None = None
+        self.start_slot: Slot | None = None
+        self._gone: trio.Event | None = None
+
+    @property
+    def path(self) -> str:
+        return f"{self.supervisor.path.rstrip('/')}/{self.name}"
 
     @property
     def dead(self) -> bool:
-        return self.state in ("dead", "quarantined")
+        return self.mailbox.closed
+
+    async def gone(self) -> None:
+        """Wait until the address is gone for good."""
+        if not self.dead:
+            if self._gone is None:
+                self._gone = trio.Event()
+            await self._gone.wait()
 
     # -- accepting -------------------------------------------------------------------------------
 
-    def stamp(self, message: Any) -> dict[str, Any]:
-        """Return what an envelope for ``message`` is marked with on acceptance."""
-        return {
-            "deadline": trio.current_effective_deadline(),
-            "size_bytes": self.spec.mailbox.size_of(message),
-            "accepted_at": trio.current_time(),
-        }
+    def envelope(self, message: Any) -> Envelope:
+        """Return ``message`` as a tell of it is accepted."""
+        size_bytes = 0
+        spec = self.mailbox.spec
+        if spec.bytes_max is not None:
+            size_bytes = spec.size_of(message)
+        return Envelope(message, None, NEVER, size_bytes, self.system.now())
+
+    def filtered(self, message: Any) -> Any:
+        """Return ``message`` as the send filters leave it; None: dropped, and counted as such."""
+        for each in self.spec.send_filters:
+            changed = each(message)
+            if changed is None:
+                self.system.dead_letters.add(self.path, message, "filtered", _name(each))
+                return None
+            message = changed
+        return message
 
     def accept_nowait(self, envelope: Envelope) -> None:
-        for dropped in self.mailbox.offer_nowait(envelope):
-            error = MailboxFull(f"{self.path} dropped this message to make room.")
-            self.bury_message(dropped, "dropped", error)
+        """Accept ``envelope`` at once, or raise; whatever it pushes out becomes a dead letter."""
+        if self.system.draining:
+            self._refuse_while_draining()
+        for dropped in self.mailbox.offer(self, envelope):
+            self.bury_message(
+                dropped,
+                "dropped" if dropped is envelope or self.mailbox.depth else "replaced",
+                MailboxFull(f"{self.path} had no room for this message any more."),
+            )
+        if self.tracer is not None:
+            self.tell_trace("accepted", envelope)
+        activation = self.activation
+        if activation is None:
+            self.supervisor.demand(self)
+        elif activation.occupied:
+            activation.wake()
 
-    async def accept(self, envelope: Envelope) -> bool:
-        """Accept ``envelope``; return whether that took a wait (and so a schedule point)."""
+    def accept_or_not(self, envelope: Envelope) -> bool:
+        """Accept ``envelope`` at once, or return False where it has to wait for room."""
         try:
             self.accept_nowait(envelope)
         except MailboxFull:
-            if self.spec.mailbox.when_full != "wait":
+            if self.mailbox.policy_for(envelope.message) not in ("wait", "conflate"):
                 raise
-            with waiting_on(self):
-                await self.mailbox.offer(envelope)
-            return True
-        return False
+            return False
+        return True
+
+    async def accept_in_line(self, envelope: Envelope) -> None:
+        """Accept ``envelope`` as soon as there is room, behind those who wait already."""
+        waiter = current_handler.get()
+        if waiter is not None:
+            begin_wait(waiter, self)
+        try:
+            await self.mailbox.wait_for_room(self, envelope)
+        finally:
+            if waiter is not None:
+                end_wait(waiter, self)
+        if self.tracer is not None:
+            self.tell_trace("accepted", envelope)
+        self.rouse()
 
     def accept_control(self, message: Any) -> None:
         if self.dead:
             raise ActorStopped(f"{self.path} has stopped.", remedy="Look it up again or start it.")
+        if self.control is None:
+            self.control = deque()
         if len(self.control) >= CONTROL_MAX:
             raise MailboxFull(
                 f"{CONTROL_MAX} control messages wait for {self.path}.",
                 remedy="Its current handling never ends; look at its snapshot and stop it.",
             )
         self.control.append(message)
-        self.rouse()
+        if self.activation is None:
+            self.supervisor.demand(self)
+        self.alert()
 
     def rouse(self) -> None:
-        """Let the receive loop look at control, wherever it is parked."""
-        self.mailbox.wake()
+        """Let the receive loop look at its mailbox, if it is parked."""
         if self.activation is not None:
-            self.activation.room.wake()
+            self.activation.wake()
+
+    def alert(self) -> None:
+        """Let the receive loop look at everything but its mailbox, before the next message."""
+        if self.activation is not None:
+            self.activation.alerted = True
+            self.activation.wake()
+
+    def _refuse_while_draining(self) -> None:
+        if not self.system.inside():
+            raise Overloaded(
+                f"{self.path} takes nothing new: the system drains.",
+                remedy="Send it to another instance, or later.",
+            )
 
     # -- settling --------------------------------------------------------------------------------
 
     def settle(self, envelope: Envelope, outcome: Settled, error: ActrioError | None) -> None:
         """Give an accepted message its one outcome; ``error`` is what an asker is told."""
-        self.outcomes[outcome] += 1
-        self.current.pop(envelope, None)
+        match outcome:
+            case "handled":
+                self.handled += 1
+            case "failed":
+                self.failed += 1
+            case "interrupted":
+                self.interrupted += 1
+            case "skipped":
+                self.skipped += 1
+            case "dead":
+                self.dead_count += 1
+        if self.tracer is not None:
+            self.tell_trace(outcome, envelope)
         exchange = envelope.exchange
-        if exchange is None or exchange.stage == "ended":
+        if exchange is None or exchange.stage == ENDED:
             return
         if error is not None:
             exchange.fail(error)
+        if exchange.late:
+            self.system.late_replies += exchange.late
         exchange.end()
 
     def bury_message(
@@ -175,9 +272,13 @@ class Cell:
                 self.path,
                 envelope.message,
                 "stuck",
-                f"Its handler did not end within {grace_seconds} s of being cancelled; "
-                "look for a shielded scope or a loop without a schedule point.",
+                f"Its handler did not end within {grace_seconds} s of being cancelled; look for a "
+                f"shielded scope or a loop without a schedule point. It waits at:\n{self.stack()}",
             )
+
+    def tell_trace(self, step: Any, envelope: Envelope) -> None:
+        assert self.tracer is not None
+        self.tracer(Trace(self.path, step, envelope.message, self.system.now()))
 
     # -- ending ----------------------------------------------------------------------------------
 
@@ -186,12 +287,13 @@ class Cell:
         activation = self.activation
         if activation is None or activation.stop_reason is not None:
             return
-        self.state = "stopping"
+        if reason != "passivated":
+            self.state = "stopping"
+            activation.scope.deadline = min(
+                activation.scope.deadline, trio.current_time() + self.spec.shutdown_seconds
+            )
         activation.stop_reason = reason
-        activation.scope.deadline = min(
-            activation.scope.deadline, trio.current_time() + self.spec.shutdown_seconds
-        )
-        self.rouse()
+        self.alert()
 
     def bury(self, state: Literal["dead", "quarantined"], reason: ExitReason) -> None:
         """The address is gone for good: nothing is accepted, what waited is dead, watchers know."""
@@ -203,39 +305,89 @@ class Cell:
                 why,
                 ActorStopped(f"{self.path} stopped before it came to this message."),
             )
-        for message in self.control:
+        for message in self.control or ():
             if not isinstance(message, Terminated):
                 self.system.dead_letters.add(self.path, message, why)
-        self.control.clear()
-        watchers, self.watchers = self.watchers, {}
-        for watcher in watchers:
+        self.control = None
+        watchers, self.watchers = self.watchers, None
+        for watcher in watchers or ():
             if not watcher.dead:
                 watcher.accept_control(Terminated(self.ref, reason))
-        self.gone.set()
-        self.start_slot.wake()
+        if self._gone is not None:
+            self._gone.set()
+        if self.start_slot is not None:
+            self.start_slot.wake()
 
     def watch(self, watcher: Cell) -> None:
         if self.dead:
             watcher.accept_control(Terminated(self.ref, "normal"))
-        else:
-            self.watchers[watcher] = None
+            return
+        if self.watchers is None:
+            self.watchers = {}
+        self.watchers[watcher] = None
+
+    def unwatch(self, watcher: Cell) -> None:
+        if self.watchers is not None:
+            self.watchers.pop(watcher, None)
 
     # -- showing ---------------------------------------------------------------------------------
 
+    @property
+    def quiet(self) -> bool:
+        """Nothing waits and nothing is in work."""
+        return (
+            not self.mailbox.depth
+            and self.inline is None
+            and not self.deferred
+            and not self.control
+            and not self.mailbox.waiting_senders
+        )
+
+    def stack(self) -> str:
+        """Return where the activation's task waits, innermost last; for error texts."""
+        task = self.activation.task if self.activation is not None else None
+        if task is None:
+            return "(not running)"
+        lines: list[str] = []
+        for frame, line in task.iter_await_frames():
+            code = frame.f_code
+            lines += traceback.format_list(
+                [traceback.FrameSummary(code.co_filename, line, code.co_name)]
+            )
+        return "".join(lines)
+
     def snapshot(self, now: float) -> ActorSnapshot:
-        mailbox = self.mailbox.statistics(now)
         actor = self.activation.actor if self.activation is not None else None
+        in_work = list((self.deferred or {}).items())
+        if self.inline is not None:
+            in_work.append((self.inline, self.inline_since))
+        counts = {
+            "handled": self.handled,
+            "failed": self.failed,
+            "interrupted": self.interrupted,
+            "skipped": self.skipped,
+            "dead": self.dead_count,
+        }
+        state: ActorState = self.state
+        if state == "running" and self.suspended:
+            state = "suspended"
         return ActorSnapshot(
             path=self.path,
             kind=type(actor).__name__ if actor is not None else "-",
-            state=self.state,
+            state=state,
             generation=self.generation,
             restarts=self.restarts,
             last_error=repr(self.last_error) if self.last_error is not None else None,
-            mailbox=mailbox,
+            mailbox=self.mailbox.statistics(now),
             accepted=self.mailbox.accepted,
-            outcomes={str(name): count for name, count in self.outcomes.items()},
-            current=tuple(envelope.label for envelope in self.current),
-            current_age_seconds=now - next(iter(self.current.values())) if self.current else 0.0,
-            waits_on=tuple(cell.path for cell in self.waits_on),
+            outcomes={name: count for name, count in counts.items() if count},
+            current=tuple(envelope.label for envelope, _ in in_work),
+            current_age_seconds=max((now - since for _, since in in_work), default=0.0),
+            waits_on=tuple(cell.path for cell in self.waits_on or ()),
         )
+
+
+def _name(function: Any) -> str:
+    if isinstance(function, functools.partial):
+        return _name(function.func)
+    return str(getattr(function, "__qualname__", type(function).__name__))

@@ -23,10 +23,19 @@ class DeadLetters:
         self._ring: deque[DeadLetter] = deque(maxlen=keep_max)
         self._counts: Counter[DeadLetterReason] = Counter()
         self._clock = clock
+        self._subscribers: list[Callable[[DeadLetter], None]] = []
+
+    def subscribe(self, told: Callable[[DeadLetter], None]) -> Callable[[], None]:
+        """Call ``told`` (plain, quick, not raising) at each dead letter; call the result to end."""
+        self._subscribers.append(told)
+        return lambda: self._subscribers.remove(told)
 
     def add(self, path: str, message: Any, reason: DeadLetterReason, detail: str = "") -> None:
         self._counts[reason] += 1
-        self._ring.append(DeadLetter(path, message, reason, self._clock(), detail))
+        letter = DeadLetter(path, message, reason, self._clock(), detail)
+        self._ring.append(letter)
+        for told in self._subscribers:
+            told(letter)
 
     def __len__(self) -> int:
         """How many there were, kept or not."""

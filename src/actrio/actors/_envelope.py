@@ -14,26 +14,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final
 
 import trio
 
 from actrio.actors._slot import Slot
 from actrio.errors import ActrioError
 
-__all__ = ["Envelope", "Exchange", "StreamExchange"]
+__all__ = ["ENDED", "QUEUED", "RUNNING", "Envelope", "Exchange", "StreamExchange"]
+
+QUEUED: Final = 0
+RUNNING: Final = 1
+ENDED: Final = 2
 
 
 class Envelope:
-    """One accepted message. Compared by identity."""
+    """One message as it is accepted. Compared by identity."""
 
-    __slots__ = ("accepted", "accepted_at", "deadline", "exchange", "message", "size_bytes")
+    __slots__ = ("accepted_at", "deadline", "exchange", "message", "refused", "size_bytes")
 
     def __init__(
         self,
         message: Any,
         exchange: Exchange | None,
-        *,
         deadline: float,
         size_bytes: int,
         accepted_at: float,
@@ -43,47 +46,44 @@ class Envelope:
         self.deadline = deadline
         self.size_bytes = size_bytes
         self.accepted_at = accepted_at
-        self.accepted = False  # set by the mailbox for a sender that waited in line
+        self.refused = False  # its sender stood in line when the mailbox closed
 
     @property
     def label(self) -> str:
         return type(self.message).__name__
 
 
-class Exchange:
-    """What one asker and one handling share."""
+class Exchange(Slot):
+    """What one asker and one handling share; the asker parks in it."""
 
-    __slots__ = ("_asker", "_cancelled", "_scope", "error", "resolved", "stage", "value")
+    __slots__ = ("abandoned", "error", "late", "resolved", "scope", "stage", "value")
 
     def __init__(self) -> None:
-        self.stage: Literal["queued", "running", "ended"] = "queued"
+        self._task = None
+        self.stage = QUEUED
         self.resolved = False
+        self.abandoned = False  # the asker left before the end
         self.value: Any = None
         self.error: ActrioError | None = None
-        self._asker = Slot()
+        self.late = 0  # answers after the first; each is counted by the system
         # The scope of the handling while it runs; what an asker's cancel reaches.
-        self._scope: trio.CancelScope | None = None
-        self._cancelled = False
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether the asker left before the end."""
-        return self._cancelled
+        self.scope: trio.CancelScope | None = None
 
     def begin(self, scope: trio.CancelScope) -> None:
         """The handling runs in ``scope`` from now on (called again when it moves to a task)."""
-        self.stage = "running"
-        self._scope = scope
-        if self._cancelled:
+        self.stage = RUNNING
+        self.scope = scope
+        if self.abandoned:
             scope.cancel(reason="the asker left")
 
     def resolve(self, value: Any) -> bool:
         """Give the answer; False if there was one already."""
         if self.resolved:
+            self.late += 1
             return False
         self.resolved = True
         self.value = value
-        self._asker.wake()
+        self.wake()
         return True
 
     def fail(self, error: ActrioError) -> bool:
@@ -96,14 +96,14 @@ class Exchange:
     def end(self) -> None:
         """The handling is over."""
         assert self.resolved, "a handling ends with an answer"
-        self.stage = "ended"
-        self._scope = None
-        self._asker.wake()
+        self.stage = ENDED
+        self.scope = None
+        self.wake()
 
     async def answer(self) -> Any:
         """Wait for the answer, as the asker."""
         while not self.resolved:
-            await self._asker.park()
+            await self.park()
         if self.error is not None:
             raise self.error
         return self.value
@@ -113,17 +113,17 @@ class Exchange:
 
         Returns False if it had not ended after ``grace_seconds``; then it goes on alone.
         """
-        self._cancelled = True
-        if self.stage == "queued":
-            self.stage = "ended"  # the receive loop will skip it
+        self.abandoned = True
+        if self.stage == QUEUED:
+            self.stage = ENDED  # the receive loop will skip it
             return True
-        if self._scope is not None:
-            self._scope.cancel(reason="the asker left")
+        if self.stage == RUNNING and self.scope is not None:
+            self.scope.cancel(reason="the asker left")
         deadline = trio.current_time() + grace_seconds
         with trio.CancelScope(shield=True, deadline=deadline):
-            while self.stage != "ended":
-                await self._asker.park()
-        return self.stage == "ended"
+            while self.stage != ENDED:
+                await self.park()
+        return self.stage == ENDED
 
 
 class StreamExchange(Exchange):
@@ -140,44 +140,46 @@ class StreamExchange(Exchange):
         self._producer = Slot()
         self._steps = 0
 
+    @property
+    def buffered(self) -> int:
+        return len(self._items)
+
     async def emit(self, item: Any) -> None:
         """Send one item, as the handler, as soon as there is credit."""
         await self._breathe()
-        if self._merged(item):
-            return
-        while len(self._items) >= self._credit:
+        items = self._items
+        if items and self._merge is not None:
+            # Only with what still waits, so a reader that keeps up sees every item on its own.
+            joined = self._merge(items[-1], item)
+            if joined is not None:
+                items[-1] = joined
+                return
+        while len(items) >= self._credit:
             await self._producer.park()
-        self._items.append(item)
-        self._asker.wake()
-
-    def _merged(self, item: Any) -> bool:
-        # Only with what still waits, so a reader that keeps up sees every item on its own.
-        if self._merge is None or not self._items:
-            return False
-        joined = self._merge(self._items[-1], item)
-        if joined is None:
-            return False
-        self._items[-1] = joined
-        return True
+        items.append(item)
+        if self._task is not None:
+            self.wake()
 
     async def receive(self) -> Any:
         """Return the next item, as the asker; raise the stream's error or StopAsyncIteration."""
         await self._breathe()
-        while not self._items:
+        items = self._items
+        while not items:
             if self.resolved:
                 if self.error is not None:
                     raise self.error
                 raise StopAsyncIteration
-            await self._asker.park()
-        item = self._items.popleft()
-        self._producer.wake()
+            await self.park()
+        item = items.popleft()
+        if self._producer.occupied:
+            self._producer.wake()
         return item
 
     async def _breathe(self) -> None:
         # A schedule point at every item would cost ten times the item. Cancellation is looked at
         # each time, the scheduler gets its turn at every sixteenth.
         self._steps += 1
-        if self._steps % 16:
+        if self._steps & 15:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             await trio.lowlevel.checkpoint()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import trio
 
-from actrio.actors._envelope import Envelope, Exchange, StreamExchange
-from actrio.actors._waits import waiting_on
-from actrio.errors import ActrioError, InvalidRequest
+from actrio.actors._envelope import ENDED, Envelope, Exchange, StreamExchange
+from actrio.actors._waits import begin_wait, current_handler, end_wait
+from actrio.errors import ActrioError, Conflict, InvalidRequest
 
 if TYPE_CHECKING:
     from actrio.actors._cell import Cell
@@ -23,10 +24,15 @@ M = TypeVar("M")
 class Ref(Generic[M]):
     """An address. Cheap, hashable, and never a reason for an actor to stay alive."""
 
-    __slots__ = ("cell",)
+    __slots__ = ("_cell",)
 
     def __init__(self, cell: Cell) -> None:
-        self.cell = cell
+        self._cell = cell
+
+    @property
+    def cell(self) -> Cell:
+        """The cell it stands for; for this package only."""
+        return self._cell
 
     @property
     def path(self) -> str:
@@ -49,12 +55,17 @@ class Ref(Generic[M]):
             MailboxFull: There is no room, and the policy does not drop.
             ActorStopped: The actor is gone.
         """
-        self.cell.accept_nowait(Envelope(message, None, **self.cell.stamp(message)))
+        cell = self.cell
+        if cell.spec.send_filters:
+            message = cell.filtered(message)
+            if message is None:
+                return
+        cell.accept_nowait(cell.envelope(message))
 
     async def tell(self, message: M) -> None:
         """Send ``message`` as soon as there is room.
 
-        *Backpressure*: waits in FIFO order with other senders (policy ``wait``).
+        *Backpressure*: waits in FIFO order with other senders (policies ``wait``, ``conflate``).
         *Cancellation*: either it was accepted and this returns, or it was not and leaves no trace.
 
         Raises:
@@ -63,10 +74,17 @@ class Ref(Generic[M]):
             DeadlockError: A handler waits here for something that waits for it.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        envelope = Envelope(message, None, **self.cell.stamp(message))
-        if not await self.cell.accept(envelope):
+        cell = self.cell
+        if cell.spec.send_filters:
+            message = cell.filtered(message)
+            if message is None:
+                return
+        envelope = cell.envelope(message)
+        if cell.accept_or_not(envelope):
             # Accepted at once: give others their turn now and then, but never lose what is accepted.
-            await self.cell.system.breathe()
+            await cell.system.breathe()
+        else:
+            await cell.accept_in_line(envelope)
 
     async def ask(self, message: M) -> Any:
         """Send ``message`` and wait for the answer.
@@ -81,16 +99,15 @@ class Ref(Generic[M]):
             ActrioError: What the handler raised as a result.
             MailboxFull, ActorStopped, DeadlockError: As in `tell`.
         """
-        exchange = Exchange()
-        envelope = Envelope(message, exchange, **self.cell.stamp(message))
-        with waiting_on(self.cell):
-            await trio.lowlevel.checkpoint_if_cancelled()
-            await self.cell.accept(envelope)
-            try:
-                return await exchange.answer()
-            except trio.Cancelled:
-                await self.cell.leave(envelope)
-                raise
+        cell = self.cell
+        waiter = current_handler.get()
+        if waiter is None:
+            return await _asked(cell, message)
+        begin_wait(waiter, cell)
+        try:
+            return await _asked(cell, message)
+        finally:
+            end_wait(waiter, cell)
 
     def stream(
         self,
@@ -127,6 +144,39 @@ class Ref(Generic[M]):
         self.cell.accept_control(message)
 
 
+async def _asked(cell: Cell, message: Any) -> Any:
+    exchange = Exchange()
+    envelope = _stamped(cell, message, exchange)
+    if envelope.deadline == -math.inf:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    if not cell.accept_or_not(envelope):
+        await cell.accept_in_line(envelope)
+    try:
+        while not exchange.resolved:
+            await exchange.park()
+    except trio.Cancelled:
+        await cell.leave(envelope)
+        raise
+    if exchange.error is not None:
+        raise exchange.error
+    return exchange.value
+
+
+def _stamped(cell: Cell, message: Any, exchange: Exchange) -> Envelope:
+    """Return the envelope of an ask or stream, with the caller's deadline on it."""
+    if cell.spec.send_filters:
+        message = cell.filtered(message)
+        if message is None:
+            raise Conflict(
+                f"A send filter of {cell.path} dropped this message.",
+                remedy="Nobody will answer it; send what the filter lets pass.",
+            )
+    envelope = cell.envelope(message)
+    envelope.exchange = exchange
+    envelope.deadline = trio.current_effective_deadline()
+    return envelope
+
+
 class ReplyStream:
     """The items of one streamed reply; made by `Ref.stream`."""
 
@@ -137,10 +187,17 @@ class ReplyStream:
         self._envelope: Envelope | None = None
 
     async def __aenter__(self) -> Self:
-        envelope = Envelope(self._message, self._exchange, **self._cell.stamp(self._message))
-        with waiting_on(self._cell):
+        waiter = current_handler.get()
+        if waiter is not None:
+            begin_wait(waiter, self._cell)
+        try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            await self._cell.accept(envelope)
+            envelope = _stamped(self._cell, self._message, self._exchange)
+            if not self._cell.accept_or_not(envelope):
+                await self._cell.accept_in_line(envelope)
+        finally:
+            if waiter is not None:
+                end_wait(waiter, self._cell)
         self._envelope = envelope
         return self
 
@@ -150,7 +207,7 @@ class ReplyStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._exchange.stage != "ended":
+        if self._exchange.stage != ENDED:
             assert self._envelope is not None
             await self._cell.leave(self._envelope)
 
@@ -158,13 +215,19 @@ class ReplyStream:
         return self
 
     async def __anext__(self) -> Any:
-        with waiting_on(self._cell):
+        waiter = current_handler.get()
+        if waiter is None:
             return await self._exchange.receive()
+        begin_wait(waiter, self._cell)
+        try:
+            return await self._exchange.receive()
+        finally:
+            end_wait(waiter, self._cell)
 
     @property
     def open(self) -> bool:
         """Whether the message was accepted and its handling has not ended."""
-        return self._envelope is not None and self._exchange.stage != "ended"
+        return self._envelope is not None and self._exchange.stage != ENDED
 
     @property
     def result(self) -> Any:

@@ -1,8 +1,8 @@
 """A place where at most one task waits.
 
 Trio's `Event` costs an object with a parking lot per use and cannot be re-armed; a memory channel
-costs two kilobytes. Everything in this room that has exactly one waiter (an asker, a stream's two
-ends, a receive loop) shares this instead. It is `ParkingLot` for one.
+costs three kilobytes. Everything in this room that has exactly one waiter (an asker, a stream's
+two ends, a receive loop) shares this instead. It is `ParkingLot` for one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ class Slot:
         # The parked task, or None. Cleared by whoever ends the wait: wake() or the abort function.
         self._task: trio.lowlevel.Task | None = None
 
+    @property
+    def occupied(self) -> bool:
+        return self._task is not None
+
     async def park(self) -> None:
         """Wait for the next `wake`.
 
@@ -33,12 +37,11 @@ class Slot:
         """
         assert self._task is None, "a slot holds one task"
         self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
 
-        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-            self._task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+    def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def wake(self) -> None:
         """Let the parked task go on, if there is one."""

@@ -6,11 +6,17 @@ so one child's delay never holds up another's.
 
 ::
 
-    child ends ──► restart wanted? ──no──► bury
+    child ends ──► passivated? ──yes──► something waits? activate : forget
+                      │ no
+                   restart wanted? ──no──► bury
                       │ yes
                    budget left? ──no──► quarantine the child, or escalate
                       │ yes
-                   due at now + backoff ──► same cell, fresh activation
+                   one_for_one: the child is due at now + backoff
+                   otherwise:   stop those that go with it, then all are due together
+
+A supervisor that gives up stops its children but keeps their cells, so that its own supervisor can
+start it again with everything that waits; at the root there is nobody, and the system ends.
 """
 
 from __future__ import annotations
@@ -18,12 +24,14 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
 
 from actrio.actors._activation import Activation, Exit
 from actrio.actors._cell import Cell
+from actrio.actors._restart_window import RestartWindow
 from actrio.actors._slot import Slot
 from actrio.actors._values import NEVER, ActorSnapshot, ActorState, ChildSpec, SupervisorSpec
 from actrio.errors import ActorStopped, Conflict, Overloaded, RestartBudgetExceeded
@@ -37,43 +45,92 @@ __all__ = ["Supervisor"]
 class Supervisor:
     """Looks after children: actors, and supervisors below it."""
 
+    tracks_use = False  # whether `ran_dry` does anything
+
     def __init__(self, spec: SupervisorSpec, path: str, system: ActorSystem) -> None:
         self.spec = spec
+        self.name = spec.name
         self.path = path
         self.system = system
         self.state: ActorState = "starting"
         self.finished = trio.Event()
+        self.restarts = 0
+        self.last_error: Exception | None = None
         self._nursery: trio.Nursery | None = None
         # In start order, which is the order of the tree and, backwards, of stopping.
         self._children: dict[str, Cell | Supervisor] = {}
         self._ends: deque[tuple[Cell | Supervisor, Exit]] = deque()
-        self._due: list[tuple[float, int, Cell]] = []
+        self._due: list[tuple[float, int, list[Cell | Supervisor]]] = []
         self._ticket = itertools.count()
         self._control = Slot()
-        self._stopping = False
+        self._window = RestartWindow(spec.intensity, spec.period_seconds)  # of the group
+        self.window = RestartWindow(spec.intensity, spec.period_seconds)  # its own, for its parent
+        self.restart_attempt = 0
+        self._group: list[Cell | Supervisor] = []  # being restarted together, in start order
+        self._stopping: Literal["no", "keep", "bury"] = "no"
         self._failure: RestartBudgetExceeded | None = None
+        self._tasks: list[Callable[[], Awaitable[None]]] = []
 
     # -- for the system --------------------------------------------------------------------------
 
-    async def run(
-        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> RestartBudgetExceeded | None:
-        """Look after children until shutdown; return why it gave up, if it did."""
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> Exit:
+        """Look after children until shutdown, or until it gives up; say which."""
+        self._begin()
         try:
             async with trio.open_nursery() as self._nursery:
                 self.state = "running"
+                self._start_kept()
+                for fn in self._tasks:
+                    self._nursery.start_soon(fn)
                 task_status.started()
                 await self._control_loop()
+                self._nursery.cancel_scope.cancel(reason=f"{self.path} ended")
         finally:
-            self.state = "dead"
-            self._bury_the_rest()
-            self.finished.set()
-        return self._failure
+            self._nursery = None
+            if self._stopping != "keep":
+                self.end()
+        if self._failure is not None:
+            return Exit("error", self._failure)
+        return Exit("restart" if self._stopping == "keep" else "shutdown")
 
-    def request_shutdown(self) -> None:
-        """Stop all children in order, then end."""
-        self._stopping = True
+    def _begin(self) -> None:
+        self._stopping, self._failure = "no", None
+
+    def _going(self) -> bool:
+        return self._stopping != "no"
+
+    def end(self) -> None:
+        """Be dead, with everything below."""
+        self.state = "dead"
+        for child in list(self._children.values()):
+            if isinstance(child, Supervisor):
+                child.end()
+            elif not child.dead:
+                self._bury(child, "dead", Exit("killed"))
+        self._ends.clear()
+        self.finished.set()
+
+    def request_shutdown(self, *, keep: bool = False) -> None:
+        """Stop all children in order, then end; ``keep`` their cells for the next run."""
+        if self._stopping == "no" or not keep:
+            self._stopping = "keep" if keep else "bury"
+        if self._nursery is None and not keep and self.state != "dead":
+            self.end()  # it waits for its restart
         self._control.wake()
+
+    def start_task(self, fn: Callable[[], Awaitable[None]]) -> None:
+        """Run a task of the kernel's own beside the children, in each run of this supervisor."""
+        assert self._nursery is not None
+        self._tasks.append(fn)
+        self._nursery.start_soon(fn)
+
+    async def start_static(self) -> None:
+        """Start the children of its spec, in order, each when the one before is ready."""
+        for spec in self.spec.children:
+            if isinstance(spec, SupervisorSpec):
+                await (await self.start_supervisor(spec)).start_static()
+            else:
+                await self.system.ready(self.start_child(spec))
 
     def start_child(self, spec: ChildSpec) -> Cell:
         """Start an actor below this supervisor; it is starting when this returns.
@@ -83,49 +140,79 @@ class Supervisor:
             Overloaded: ``children_max`` is reached.
             ActorStopped: The supervisor is going.
         """
-        cell = Cell(spec, f"{self.path.rstrip('/')}/{spec.name}", self)
+        cell = Cell(spec, spec.name, self)
         self._admit(spec.name, cell)
         self._activate(cell)
         return cell
 
     async def start_supervisor(self, spec: SupervisorSpec) -> Supervisor:
         """Start a supervisor below this one."""
-        child = Supervisor(spec, f"{self.path.rstrip('/')}/{spec.name}", self.system)
-        self._admit(spec.name, child)
+        return await self.start(
+            Supervisor(spec, f"{self.path.rstrip('/')}/{spec.name}", self.system)
+        )
+
+    async def start(self, child: Supervisor) -> Supervisor:
+        """Start ``child`` below this one."""
+        self._admit(child.name, child)
         assert self._nursery is not None
         await self._nursery.start(self._run_supervisor, child)
         return child
 
     def stop_child(self, cell: Cell) -> None:
-        """Stop one child for good; `Cell.gone` is set when it is."""
+        """Stop one child for good; `Cell.gone` tells when it is."""
         cell.stop_wanted = True
         if cell.state == "quarantined":
-            del self._children[cell.spec.name]
+            self._children.pop(cell.name, None)
             cell.state = "dead"
-        if cell.activation is None and not cell.dead:
+        elif cell.activation is None and not cell.dead:
             self._bury(cell, "dead", Exit("shutdown"))
         else:
             cell.request_stop("shutdown")
+            if cell.activation is not None and cell.activation.stop_reason == "passivated":
+                cell.activation.stop_reason = "shutdown"
 
     def came_up(self, cell: Cell) -> None:
         """An activation is through on_start."""
-        cell.running_since = trio.current_time()
+        cell.running_since = cell.last_active = trio.current_time()
         if cell.state == "starting":
             cell.state = "running"
-        cell.start_slot.wake()
+        if cell.start_slot is not None:
+            cell.start_slot.wake()
+
+    def ran_dry(self, cell: Cell) -> None:
+        """A child has handled all it had; only routes care."""
+
+    def demand(self, cell: Cell) -> None:
+        """Something waits in a cell without an activation; only routes act on it."""
 
     def snapshot(self, now: float) -> ActorSnapshot:
         return ActorSnapshot(
             path=self.path,
-            kind="Supervisor",
+            kind=type(self).__name__,
             state=self.state,
+            restarts=self.restarts,
+            last_error=repr(self.last_error) if self.last_error is not None else None,
             children=tuple(child.snapshot(now) for child in self._children.values()),
         )
+
+    def cells(self) -> list[Cell]:
+        """Return all cells below."""
+        found: list[Cell] = []
+        for child in self._children.values():
+            found.extend([child] if isinstance(child, Cell) else child.cells())
+        return found
+
+    def find(self, parts: list[str]) -> Any:
+        """Return the child at a relative path, or None."""
+        child = self._children.get(parts[0])
+        if child is None or len(parts) == 1:
+            return child
+        return child.find(parts[1:]) if isinstance(child, Supervisor) else None
 
     # -- the children's tasks ----------------------------------------------------------------------
 
     def _admit(self, name: str, child: Cell | Supervisor) -> None:
-        if self._nursery is None or self._stopping or self.state != "running":
+        if self._nursery is None or self._stopping != "no":
             raise ActorStopped(f"{self.path} is stopping.", remedy="Start nothing below it now.")
         if (present := self._children.get(name)) is not None:
             raise Conflict(
@@ -141,6 +228,7 @@ class Supervisor:
 
     def _activate(self, cell: Cell) -> None:
         assert self._nursery is not None
+        assert cell.activation is None, "at most one activation per address"
         cell.state = "starting"
         cell.generation += 1
         cell.running_since = None
@@ -161,20 +249,32 @@ class Supervisor:
     ) -> None:
         end = Exit("killed")
         try:
-            failure = await child.run(task_status)
-            end = Exit("error", failure) if failure is not None else Exit("shutdown")
+            end = await child.run(task_status)
         finally:
             self._ends.append((child, end))
             self._control.wake()
 
+    def _start_kept(self) -> None:
+        """Start again what an earlier run of this supervisor kept."""
+        for child in self._children.values():
+            self._restart(child)
+
+    def _restart(self, child: Cell | Supervisor) -> None:
+        assert self._nursery is not None
+        if isinstance(child, Supervisor):
+            if child.state == "restarting":
+                self._nursery.start_soon(self._run_supervisor, child, name=child.path)
+        elif child.state == "restarting":
+            self._activate(child)
+
     # -- the control task --------------------------------------------------------------------------
 
     async def _control_loop(self) -> None:
-        while not self._stopping:
+        while not self._going():
             self._take_ends()
             self._restart_due()
-            if self._failure is not None:
-                break
+            if self._going() or self._ends:
+                continue
             wake_at = self._due[0][0] if self._due else NEVER
             with trio.CancelScope(deadline=wake_at):
                 await self._control.park()
@@ -186,101 +286,178 @@ class Supervisor:
             if isinstance(child, Cell):
                 self._after_end(child, end)
             else:
-                del self._children[child.spec.name]
-                if isinstance(end.error, RestartBudgetExceeded) and not self._stopping:
-                    self._give_up(end.error)
+                self._after_supervisor(child, end)
+        if self._group:
+            self._go_on_with_group()
 
     def _after_end(self, cell: Cell, end: Exit) -> None:
         if end.error is not None:
             cell.last_error = end.error
-        started = cell.running_since is not None
-        wanted = {
-            "permanent": True,
-            "transient": end.reason in ("error", "killed"),
-            "temporary": False,
-        }[cell.spec.restart]
-        first_start_failed = not started and cell.generation == 1
-        if self._stopping or cell.stop_wanted or not wanted or first_start_failed:
+        if self._stopping == "bury" or cell.stop_wanted:
             self._bury(cell, "dead", end)
-        elif cell.window.allow(trio.current_time()):
-            self._schedule_restart(cell, end)
+        elif cell in self._group or self._stopping == "keep":
+            self._keep_or_bury(cell, end)
+        elif end.reason == "passivated":
+            self.passivated(cell)
+        elif not self._restart_wanted(cell, end):
+            self._bury(cell, "dead", end)
+        elif self.spec.strategy != "one_for_one":
+            self._crashed_in_group(cell, end)
+        elif self._window_of(cell).allow(trio.current_time()):
+            self._schedule(cell, end)
         elif self.spec.on_exceeded == "quarantine":
             self._bury(cell, "quarantined", end)
         else:
-            self._bury(cell, "dead", end)
-            error = RestartBudgetExceeded(
-                f"{cell.path} crashed more than {cell.spec.intensity} times within "
-                f"{cell.spec.period_seconds} s, the last time with {end.error!r}.",
-                remedy="Mend what crashes it, or give it a larger intensity or a longer backoff.",
-            )
-            error.__cause__ = end.error
-            self._give_up(error)
+            self._mark_restarting(cell)
+            self._give_up(cell, end.error)
 
-    def _schedule_restart(self, cell: Cell, end: Exit) -> None:
+    def _restart_wanted(self, cell: Cell, end: Exit) -> bool:
+        if cell.running_since is None and cell.generation == 1 and end.error is not None:
+            return False  # its first start failed: that is for whoever spawns it
+        match cell.spec.restart:
+            case "permanent":
+                return True
+            case "transient":
+                return end.reason in ("error", "killed")
+            case "temporary":
+                return False
+
+    def passivated(self, cell: Cell) -> None:
+        """A child went to sleep; only routes ask for that."""
+        raise AssertionError(f"nobody asked {cell.path} to passivate")
+
+    def _after_supervisor(self, child: Supervisor, end: Exit) -> None:
+        if self._stopping == "bury" or end.reason in ("shutdown", "killed"):
+            self._children.pop(child.name, None)
+            child.end()
+        elif child in self._group or self._stopping == "keep":
+            child.state = "restarting"
+        elif self.spec.strategy != "one_for_one":
+            self._crashed_in_group(child, end)
+        elif child.window.allow(trio.current_time()):
+            self._schedule(child, end)
+        else:
+            child.state = "restarting"
+            self._give_up(child, end.error)
+
+    def _window_of(self, cell: Cell) -> RestartWindow:
+        if cell.window is None:
+            cell.window = RestartWindow(cell.spec.intensity, cell.spec.period_seconds)
+        return cell.window
+
+    def _schedule(self, child: Cell | Supervisor, end: Exit) -> None:
         now = trio.current_time()
-        backoff = cell.spec.backoff
-        if (
-            cell.running_since is not None
-            and now - cell.running_since >= backoff.reset_after_seconds
-        ):
-            cell.restart_attempt = 0
-        delay = backoff.delay_seconds(cell.restart_attempt, self.system.random)
-        cell.restart_attempt += 1
-        cell.restarts += 1
-        cell.state = "restarting"
-        heapq.heappush(self._due, (now + delay, next(self._ticket), cell))
-        self.system.notify_crash(cell, end.error, delay)
+        backoff = child.spec.backoff
+        if isinstance(child, Cell):
+            up = child.running_since
+            if up is not None and now - up >= backoff.reset_after_seconds:
+                child.restart_attempt = 0
+        delay = backoff.delay_seconds(child.restart_attempt, self.system.random)
+        child.restart_attempt += 1
+        child.last_error = end.error or child.last_error
+        self._mark_restarting(child)
+        heapq.heappush(self._due, (now + delay, next(self._ticket), [child]))
+        self.system.notify_crash(child.path, end.error, delay)
+
+    def _mark_restarting(self, child: Cell | Supervisor) -> None:
+        child.restarts += 1
+        child.state = "restarting"
 
     def _restart_due(self) -> None:
         now = trio.current_time()
         while self._due and self._due[0][0] <= now:
-            _, _, cell = heapq.heappop(self._due)
-            if cell.state == "restarting":  # it may have been stopped meanwhile
-                self._activate(cell)
+            _, _, children = heapq.heappop(self._due)
+            for child in children:
+                self._restart(child)  # those that were stopped meanwhile are no longer restarting
 
-    def _give_up(self, error: RestartBudgetExceeded) -> None:
+    def _give_up(self, child: Cell | Supervisor, cause: Exception | None) -> None:
+        spec = child.spec if isinstance(child, Cell) else self.spec
+        error = RestartBudgetExceeded(
+            f"{child.path} crashed more than {spec.intensity} times within "
+            f"{spec.period_seconds} s, the last time with {cause!r}.",
+            remedy="Mend what crashes it, or give it a larger intensity or a longer backoff.",
+        )
+        error.__cause__ = cause
+        self.system.notify_crash(child.path, cause, None)
         self._failure = error
-        self._stopping = True
+        self._stopping = "keep"
+
+    # -- restarting a group --------------------------------------------------------------------------
+
+    def _crashed_in_group(self, child: Cell | Supervisor, end: Exit) -> None:
+        self._mark_restarting(child)
+        child.last_error = end.error or child.last_error
+        if not self._window.allow(trio.current_time()):
+            self._give_up(child, end.error)
+            return
+        order = list(self._children.values())
+        if self.spec.strategy == "rest_for_one":
+            order = order[order.index(child) :]
+        self._group = [each for each in order if not _gone(each)]
+        self.system.notify_crash(child.path, end.error, 0.0)
+
+    def _keep_or_bury(self, cell: Cell, end: Exit) -> None:
+        if cell.spec.restart == "temporary":
+            self._bury(cell, "dead", end)
+        else:
+            cell.state = "restarting"
+
+    def _go_on_with_group(self) -> None:
+        """Stop the next one, last started first; when all are down, make them due together."""
+        self._group = [child for child in self._group if not _gone(child)]
+        for child in reversed(self._group):
+            if child.state != "restarting":
+                if isinstance(child, Supervisor):
+                    child.request_shutdown(keep=True)
+                else:
+                    child.request_stop("restart")
+                return
+        delay = self.spec.backoff.delay_seconds(self.restart_attempt, self.system.random)
+        at = trio.current_time() + delay
+        heapq.heappush(self._due, (at, next(self._ticket), self._group))
+        self._group = []
+
+    # -- stopping ------------------------------------------------------------------------------------
 
     async def _stop_children(self) -> None:
-        if self.spec.stop_order == "together":
-            groups = [list(self._children.values())]
-        else:
-            groups = [[child] for child in reversed(self._children.values())]
+        children = list(self._children.values())
+        groups = (
+            [children] if self.spec.stop_order == "together" else [[c] for c in reversed(children)]
+        )
         for group in groups:
             for child in group:
-                if isinstance(child, Supervisor):
-                    child.request_shutdown()
-                else:
-                    self.stop_child(child)
-            while any(self._alive(child) for child in group):
+                self._stop(child)
+            while any(self._up(child) for child in group):
                 self._take_ends()
-                if any(self._alive(child) for child in group):
+                if any(self._up(child) for child in group):
                     await self._control.park()
 
-    def _alive(self, child: Cell | Supervisor) -> bool:
+    def _stop(self, child: Cell | Supervisor) -> None:
+        keep = self._stopping == "keep"
         if isinstance(child, Supervisor):
-            return child.spec.name in self._children
-        return not child.dead
+            child.request_shutdown(keep=keep)
+            if not keep and child.state == "dead":
+                self._children.pop(child.name, None)
+        elif keep:
+            child.request_stop("restart")
+        elif not child.dead:
+            self.stop_child(child)
+
+    def _up(self, child: Cell | Supervisor) -> bool:
+        """Whether a child still has to come down."""
+        if self._stopping == "keep":
+            return child.state not in ("restarting", "passive") and not _gone(child)
+        return child.name in self._children and not _gone(child)
 
     def _bury(self, cell: Cell, state: Literal["dead", "quarantined"], end: Exit) -> None:
         if state == "dead":
             # A quarantined child stays in the tree, to be looked at and to keep its name taken.
-            self._children.pop(cell.spec.name, None)
-        if end.error is not None and cell.generation >= 1:
-            self.system.notify_crash(cell, end.error, None)
+            self._children.pop(cell.name, None)
+        if end.error is not None:
+            cell.last_error = end.error
+            self.system.notify_crash(cell.path, end.error, None)
         cell.bury(state, end.reason)
 
-    def _bury_the_rest(self) -> None:
-        """After a teardown from outside the control task had no say; nothing may stay half alive."""
-        for child in list(self._children.values()):
-            if isinstance(child, Cell) and not child.dead:
-                self._bury(child, "dead", Exit("killed"))
-        self._ends.clear()
 
-    def find(self, parts: list[str]) -> Any:
-        """Return the child at a relative path, or None."""
-        child = self._children.get(parts[0])
-        if child is None or len(parts) == 1:
-            return child
-        return child.find(parts[1:]) if isinstance(child, Supervisor) else None
+def _gone(child: Cell | Supervisor) -> bool:
+    return child.dead if isinstance(child, Cell) else child.state == "dead"

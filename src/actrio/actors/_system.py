@@ -5,17 +5,31 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from contextvars import ContextVar
+from typing import Any, Final, Literal
 
 import attrs
 import trio
 
+from actrio.actors._activation import Exit
 from actrio.actors._cell import Cell
 from actrio.actors._dead_letters import DeadLetters
 from actrio.actors._ref import Ref
+from actrio.actors._routes import Route, RouteStatistics
+from actrio.actors._slot import Slot
 from actrio.actors._supervisor import Supervisor
-from actrio.actors._values import ActorSnapshot, ChildSpec, SupervisorSpec
-from actrio.errors import ActorFailed, ActrioError, NotFound
+from actrio.actors._threads import ThreadDoor
+from actrio.actors._timers import TimerHeap
+from actrio.actors._values import (
+    ActorSnapshot,
+    ChildSpec,
+    DrainReport,
+    RouteSpec,
+    SupervisorSpec,
+    Trace,
+)
+from actrio.actors._watchdog import LoopStalled, Watchdog
+from actrio.errors import ActorFailed, ActrioError, Conflict, NotFound
 
 __all__ = ["ActorCrashed", "ActorSystem", "SupervisorRef", "open_actor_system"]
 
@@ -49,10 +63,20 @@ class ActorSystem:
         self.name = name
         self.cancel_grace_seconds = cancel_grace_seconds
         self.random = rng
-        self.dead_letters = DeadLetters(keep_max=dead_letters_max, clock=trio.current_time)
-        self._observers: list[Callable[[ActorCrashed], None]] = []
-        self._steps = 0
+        self.now = trio.lowlevel.current_clock().current_time
+        self.dead_letters = DeadLetters(keep_max=dead_letters_max, clock=self.now)
+        self.timers = TimerHeap()
+        self.late_replies = 0
+        self.draining = False
+        self.stalls = 0
         self.root = Supervisor(SupervisorSpec(name), "/", self)
+        self._inside: ContextVar[bool] = ContextVar("actrio_inside", default=False)
+        self._observers: list[Callable[[ActorCrashed], None]] = []
+        self._routes: dict[str, Route] = {}
+        self._dry = Slot()
+        self._steps = 0
+
+    # -- starting and stopping -------------------------------------------------------------------
 
     async def spawn(self, spec: ChildSpec, *, under: SupervisorRef | None = None) -> Ref[Any]:
         """Start an actor and return its address when it is ready.
@@ -62,16 +86,25 @@ class ActorSystem:
 
         Raises:
             Conflict: The name is taken.
+            Overloaded: The supervisor has all the children it may have.
             ActorFailed: ``on_start`` crashed; the cause is chained.
         """
         supervisor = under.supervisor if under is not None else self.root
         cell = supervisor.start_child(spec)
+        await self.ready(cell)
+        return cell.ref
+
+    async def ready(self, cell: Cell) -> None:
+        """Wait until a cell that was just started is ready; see `spawn`."""
         try:
             while cell.state == "starting":
+                cell.start_slot = cell.start_slot or Slot()
                 await cell.start_slot.park()
         except trio.Cancelled:
-            with trio.CancelScope(shield=True, deadline=self._stop_deadline(cell)):
-                cell.activation and cell.activation.scope.cancel(reason="spawn was cancelled")
+            bound = cell.spec.shutdown_seconds + self.cancel_grace_seconds
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + bound):
+                if cell.activation is not None:
+                    cell.activation.scope.cancel(reason="its spawn was cancelled")
                 await self.stop(cell.ref)
             raise
         if cell.dead and cell.running_since is None:
@@ -79,24 +112,65 @@ class ActorSystem:
             if isinstance(error, ActrioError):
                 raise error
             raise ActorFailed(f"{cell.path} did not start: {error!r}") from error
-        return cell.ref
 
     async def supervise(
         self, spec: SupervisorSpec, *, under: SupervisorRef | None = None
     ) -> SupervisorRef:
-        """Start a supervisor and return its address."""
+        """Start a supervisor with its static children and return its address."""
         parent = under.supervisor if under is not None else self.root
         child = await parent.start_supervisor(spec)
+        await child.start_static()
         return SupervisorRef(child.path, child)
+
+    async def route(self, spec: RouteSpec) -> None:
+        """Let actors exist by their address: see `RouteSpec`. Find them with `ref`.
+
+        Raises:
+            Conflict: The first part of the template is taken.
+        """
+        route = Route(spec, self)
+        if route.name in self._routes:
+            raise Conflict(f"There is a route at {route.path}.", remedy="Use another first part.")
+        await self.root.start(route)
+        self._routes[route.name] = route
+        route.start_task(route.sweep)
 
     async def stop(self, ref: Ref[Any]) -> None:
         """Stop an actor for good and return when it is gone.
 
         What it handles may end within ``shutdown_seconds``; what waits becomes dead letters.
         """
-        if not ref.cell.dead:
-            ref.cell.supervisor.stop_child(ref.cell)
-        await ref.cell.gone.wait()
+        cell = ref.cell
+        if not cell.dead or cell.state == "quarantined":
+            cell.supervisor.stop_child(cell)
+        await cell.gone()
+
+    async def drain(self) -> DrainReport:
+        """Take nothing new from outside and wait until all work has ended.
+
+        Actors go on sending to each other; whoever is not an actor gets `Overloaded`. Leave the
+        system's block afterwards. The caller's cancel scopes are the deadline: when it passes, the
+        report tells what is unfinished, so put a `trio.move_on_after` around it.
+
+        *Cancellation*: the system stays closed to new messages.
+        """
+        handled, dead = self._handled(), len(self.dead_letters)
+        self.draining = True
+        with trio.CancelScope() as scope:
+            scope.deadline = trio.current_effective_deadline()
+            while any(not cell.quiet for cell in self.root.cells()):
+                await self._dry.park()
+        unfinished = tuple(cell.path for cell in self.root.cells() if not cell.quiet)
+        return DrainReport(self._handled() - handled, unfinished, len(self.dead_letters) - dead)
+
+    def note_dry(self) -> None:
+        """An actor has handled all it had; the drain looks again."""
+        self._dry.wake()
+
+    def _handled(self) -> int:
+        return sum(cell.handled for cell in self.root.cells())
+
+    # -- finding ---------------------------------------------------------------------------------
 
     def whereis(self, path: str) -> Ref[Any] | None:
         """Return the live actor at ``path``, or None."""
@@ -104,30 +178,102 @@ class ActorSystem:
         return found.ref if isinstance(found, Cell) and not found.dead else None
 
     def ref(self, path: str) -> Ref[Any]:
-        """Return the live actor at ``path``.
+        """Return the address ``path``: of a live actor, or of one that a route would make.
 
         Raises:
-            NotFound: There is none.
+            NotFound: There is neither.
+            InvalidRequest: The path does not fit its route.
         """
+        head, _, rest = path.strip("/").partition("/")
+        if (route := self._routes.get(head)) is not None:
+            return route.ref(rest)
         found = self.whereis(path)
         if found is None:
             raise NotFound(f"There is no actor at {path}.", remedy="Look at system.tree().")
         return found
 
+    # -- looking ---------------------------------------------------------------------------------
+
     def tree(self) -> ActorSnapshot:
         """Return the whole tree as it is now."""
         return self.root.snapshot(trio.current_time())
+
+    def inspect(self, path: str) -> ActorSnapshot:
+        """Return one node of the tree, with everything below it.
+
+        Raises:
+            NotFound: There is none.
+        """
+        found = self.root.find(path.strip("/").split("/")) if path.strip("/") else self.root
+        if not isinstance(found, (Cell, Supervisor)):
+            raise NotFound(f"There is nothing at {path}.", remedy="Look at system.tree().")
+        return found.snapshot(trio.current_time())
+
+    def top(
+        self, by: Literal["depth", "handled", "restarts", "age"] = "depth", *, limit: int = 20
+    ) -> tuple[ActorSnapshot, ...]:
+        """Return the actors that have most of something, most first."""
+        now = trio.current_time()
+        keys: dict[str, Callable[[ActorSnapshot], float]] = {
+            "depth": lambda node: node.mailbox.depth if node.mailbox else 0,
+            "handled": lambda node: node.outcomes.get("handled", 0),
+            "restarts": lambda node: node.restarts,
+            "age": lambda node: node.current_age_seconds,
+        }
+        nodes = [cell.snapshot(now) for cell in self.root.cells()]
+        return tuple(sorted(nodes, key=keys[by], reverse=True)[:limit])
+
+    def route_statistics(self) -> dict[str, RouteStatistics]:
+        """Return how full each route is."""
+        return {route.path: route.statistics() for route in self._routes.values()}
+
+    def suspend(self, ref: Ref[Any]) -> None:
+        """Let an actor take no further message until `resume`; control is still heard."""
+        ref.cell.suspended = True
+        ref.cell.alert()
+
+    def resume(self, ref: Ref[Any]) -> None:
+        """Let a suspended actor go on."""
+        ref.cell.suspended = False
+        ref.cell.alert()
+
+    def trace(self, ref: Ref[Any], told: Callable[[Trace], None] | None) -> None:
+        """Call ``told`` (plain, quick, not raising) at each step of each message; None ends it."""
+        ref.cell.tracer = told
 
     def observe(self, told: Callable[[ActorCrashed], None]) -> None:
         """Call ``told`` (plain, quick, not raising) at each crash."""
         self._observers.append(told)
 
     def notify_crash(
-        self, cell: Cell, error: Exception | None, restart_in_seconds: float | None
+        self, path: str, error: Exception | None, restart_in_seconds: float | None
     ) -> None:
-        notice = ActorCrashed(cell.path, error, restart_in_seconds)
         for told in self._observers:
-            told(notice)
+            told(ActorCrashed(path, error, restart_in_seconds))
+
+    def note_stall(self, stall: LoopStalled) -> None:
+        """The watchdog saw the Trio thread held up."""
+        self.stalls += 1
+        self.dead_letters.add(
+            "/",
+            stall,
+            "stuck",
+            f"Nothing ran for {stall.seconds:g} s: a handler burns time or blocks at\n{stall.stack}",
+        )
+
+    # -- for the kernel and for threads ------------------------------------------------------------
+
+    def threads(self) -> ThreadDoor:
+        """Return a door through which other threads can send. Call it inside Trio."""
+        return ThreadDoor(self)
+
+    def enter(self) -> None:
+        """Mark this task, and those it starts, as the system's own."""
+        self._inside.set(True)
+
+    def inside(self) -> bool:
+        """Whether the running task is the system's own."""
+        return self._inside.get()
 
     async def breathe(self) -> None:
         """Be a schedule point at every sixteenth call: a sender in a loop must not starve others.
@@ -135,11 +281,8 @@ class ActorSystem:
         Shielded, because what was sent is accepted and the sender must learn of it.
         """
         self._steps += 1
-        if self._steps % 16 == 0:
+        if not self._steps & 15:
             await trio.lowlevel.cancel_shielded_checkpoint()
-
-    def _stop_deadline(self, cell: Cell) -> float:
-        return trio.current_time() + cell.spec.shutdown_seconds + self.cancel_grace_seconds
 
 
 @asynccontextmanager
@@ -149,6 +292,7 @@ async def open_actor_system(
     cancel_grace_seconds: float = 5.0,
     rng: random.Random | None = None,
     dead_letters_max: int = DEAD_LETTERS_KEPT,
+    watchdog_seconds: float | None = None,
 ) -> AsyncIterator[ActorSystem]:
     """Open an actor system; leaving the block stops every actor, in order, within its bounds.
 
@@ -161,6 +305,7 @@ async def open_actor_system(
         cancel_grace_seconds: How long a cancelled handling or an ``on_stop`` may take.
         rng: Randomness of the backoff's jitter; seed it to repeat a run.
         dead_letters_max: Dead letters kept to look at.
+        watchdog_seconds: Report when nothing ran for so long, in real time; None: no watchdog.
     """
     system = ActorSystem(
         name=name,
@@ -168,25 +313,38 @@ async def open_actor_system(
         rng=rng or random.Random(),
         dead_letters_max=dead_letters_max,
     )
+    watchdog = Watchdog(watchdog_seconds, system.note_stall) if watchdog_seconds else None
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(_run_root, system)
+            system.root.start_task(system.timers.run)
+            if watchdog is not None:
+                watchdog.start()
             try:
                 yield system
             finally:
                 system.root.request_shutdown()
                 with trio.CancelScope(shield=True):  # each child's stop is bounded, so this is too
                     await system.root.finished.wait()
+                nursery.cancel_scope.cancel(reason="the actor system ended")
     except BaseExceptionGroup as group:
         raise _only_one(group) from None
+    finally:
+        if watchdog is not None:
+            watchdog.stop()
 
 
 async def _run_root(
     system: ActorSystem, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    failure = await system.root.run(task_status)
-    if failure is not None:
-        raise failure
+    system.enter()
+    end = Exit("killed")
+    try:
+        end = await system.root.run(task_status)
+    finally:
+        system.root.end()  # nobody is above it: what it kept for a restart ends too
+    if end.error is not None:
+        raise end.error
 
 
 def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from actrio.actors._restart_window import Backoff
-from actrio.errors import InvalidRequest, NotSupported
+from actrio.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from actrio.actors._actor import Actor
@@ -21,20 +21,29 @@ __all__ = [
     "ChildSpec",
     "DeadLetter",
     "DeadLetterReason",
+    "DrainReport",
     "ExitReason",
     "MailboxSpec",
     "MailboxStatistics",
     "Restart",
+    "RouteSpec",
     "SupervisorSpec",
     "Terminated",
+    "Trace",
     "WhenFull",
 ]
 
-WhenFull = Literal["wait", "reject", "drop_oldest", "drop_newest"]
+WhenFull = Literal["wait", "reject", "drop_oldest", "drop_newest", "conflate"]
 Restart = Literal["permanent", "transient", "temporary"]
-ExitReason = Literal["normal", "shutdown", "killed", "error"]
-ActorState = Literal["starting", "running", "stopping", "restarting", "quarantined", "dead"]
-DeadLetterReason = Literal["stopped", "dropped", "failed", "stuck", "quarantined"]
+ExitReason = Literal["normal", "shutdown", "killed", "error", "passivated", "restart"]
+"""``restart``: it did not fail itself, but its supervisor restarts it together with one that did."""
+
+ActorState = Literal[
+    "starting", "running", "suspended", "stopping", "restarting", "passive", "quarantined", "dead"
+]
+DeadLetterReason = Literal[
+    "stopped", "dropped", "replaced", "failed", "filtered", "stuck", "quarantined"
+]
 
 
 def _plain_name(_instance: Any, _attribute: Any, value: Any) -> None:
@@ -70,6 +79,22 @@ def _no_size(_message: Any) -> int:
     return 0
 
 
+def _pairs(given: Any) -> tuple[tuple[type, WhenFull], ...]:
+    return tuple(given.items()) if isinstance(given, Mapping) else tuple(given)
+
+
+def _known_policies(_instance: Any, _attribute: Any, value: Any) -> None:
+    for kind, policy in value:
+        if not isinstance(kind, type) or policy not in _POLICIES:
+            raise InvalidRequest(
+                f"per_class has {kind!r}: {policy!r}.",
+                remedy=f"Map message classes to one of {', '.join(_POLICIES)}.",
+            )
+
+
+_POLICIES = ("wait", "reject", "drop_oldest", "drop_newest", "conflate")
+
+
 @attrs.frozen(slots=True)
 class MailboxSpec:
     """How much may wait, and what happens to what no longer fits.
@@ -78,17 +103,31 @@ class MailboxSpec:
         capacity: Messages that may wait. 64 covers a burst of a scheduler pass; deeper queues
             only add latency (the peers' defaults are 16 to unbounded).
         when_full: ``wait`` parks the sender in FIFO order; ``reject`` raises `MailboxFull`;
-            ``drop_oldest`` and ``drop_newest`` turn a message into a dead letter.
+            ``drop_oldest`` and ``drop_newest`` turn a message into a dead letter; ``conflate``
+            replaces what waits under the same ``conflate_key``, full or not, and else waits.
         bytes_max: Bytes that may wait, measured by ``size_of``; ``None`` counts items only.
         size_of: Size of one message in bytes.
+        per_class: Policies for single message classes; the first that fits counts.
+        conflate_key: What a message is about, where a newer one replaces an older one; None for
+            messages that are about nothing in particular.
     """
 
     capacity: int = attrs.field(default=64, validator=_whole(1))
-    when_full: WhenFull = attrs.field(
-        default="wait", validator=_one_of("wait", "reject", "drop_oldest", "drop_newest")
-    )
+    when_full: WhenFull = attrs.field(default="wait", validator=_one_of(*_POLICIES))
     bytes_max: int | None = None
     size_of: Callable[[Any], int] = _no_size
+    per_class: tuple[tuple[type, WhenFull], ...] = attrs.field(
+        default=(), converter=_pairs, validator=_known_policies
+    )
+    conflate_key: Callable[[Any], Hashable | None] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        policies = {self.when_full, *(policy for _, policy in self.per_class)}
+        if "conflate" in policies and self.conflate_key is None:
+            raise InvalidRequest(
+                "The policy conflate needs conflate_key.",
+                remedy="Say what a message is about: MailboxSpec(conflate_key=lambda m: m.key).",
+            )
 
 
 @attrs.frozen(slots=True)
@@ -103,6 +142,10 @@ class ChildSpec:
         concurrency: How many deferred handlings may run at once (see `Context.defer`).
         intensity: Restarts allowed within ``period_seconds``.
         shutdown_seconds: How long a stop may wait for what is being handled.
+        send_filters: Plain functions ``(message) -> message | None`` that see what is sent, in
+            the sender's task; None drops it (a dead letter ``filtered``), an error refuses it.
+        receive_filters: ``async (message, ctx, proceed) -> answer`` around `Actor.receive`, the
+            first listed outermost.
     """
 
     name: str = attrs.field(validator=_plain_name)
@@ -116,6 +159,31 @@ class ChildSpec:
     intensity: int = attrs.field(default=3, validator=_whole(0))
     period_seconds: float = 5.0
     shutdown_seconds: float = 5.0
+    send_filters: tuple[Callable[[Any], Any], ...] = ()
+    receive_filters: tuple[Callable[..., Any], ...] = ()
+
+
+@attrs.frozen(slots=True)
+class RouteSpec:
+    """Actors that exist by their address: made at the first message, passivated when idle.
+
+    Args:
+        template: For example ``/agents/{agent}/sessions/{id}``; its first part is a supervisor.
+        make: Returns a fresh instance for the values of the template's names.
+        idle_seconds: How long an actor may be idle before it is passivated.
+        resident_max: Actors in memory; beyond it the least recently used idle ones go first.
+            A soft bound: busy actors stay, because waiting for room could wait for oneself.
+        starts_max: Activations that may be in ``on_start`` at once, so that a burst of messages to
+            sleeping addresses does not become a burst of loads.
+        child: Everything else (mailbox, budget, filters); its name and factory are not used.
+    """
+
+    template: str
+    make: Callable[[Mapping[str, str]], Actor[Any]]
+    idle_seconds: float = 300.0
+    resident_max: int = attrs.field(default=10_000, validator=_whole(1))
+    starts_max: int = attrs.field(default=64, validator=_whole(1))
+    child: ChildSpec | None = None
 
 
 @attrs.frozen(slots=True)
@@ -124,33 +192,43 @@ class SupervisorSpec:
 
     Args:
         name: Last part of its path.
-        strategy: ``one_for_one``: a crash concerns only the child that crashed.
+        strategy: ``one_for_one``: a crash concerns only the child that crashed; ``rest_for_one``
+            restarts those started after it too; ``one_for_all`` restarts all.
         on_exceeded: A child out of restarts either takes the supervisor down with it
             (``escalate``) or is set aside (``quarantine``), for pools whose members have nothing
             to do with each other.
         stop_order: ``reverse`` stops children one after the other, last started first;
             ``together`` stops them all at once.
         children_max: Most live children; a pool is bounded like everything else.
+        children: Started with it, in this order.
+        intensity: Restarts of the group under the other two strategies, and of this supervisor
+            by its own, within ``period_seconds``.
+        backoff: Delay before these.
     """
 
     name: str = attrs.field(validator=_plain_name)
-    strategy: Literal["one_for_one"] = attrs.field(default="one_for_one")
+    strategy: Literal["one_for_one", "one_for_all", "rest_for_one"] = attrs.field(
+        default="one_for_one", validator=_one_of("one_for_one", "one_for_all", "rest_for_one")
+    )
     on_exceeded: Literal["escalate", "quarantine"] = attrs.field(
         default="escalate", validator=_one_of("escalate", "quarantine")
     )
     stop_order: Literal["reverse", "together"] = attrs.field(
         default="reverse", validator=_one_of("reverse", "together")
     )
-    children_max: int = attrs.field(default=100_000, validator=_whole(1))
+    children_max: int = attrs.field(default=1_000_000, validator=_whole(1))
+    children: tuple[ChildSpec | SupervisorSpec, ...] = ()
+    intensity: int = attrs.field(default=3, validator=_whole(0))
+    period_seconds: float = 5.0
+    backoff: Backoff = Backoff()
 
-    @strategy.validator
-    def _known_strategy(self, _attribute: Any, value: Any) -> None:
-        if value in ("one_for_all", "rest_for_one"):
-            raise NotSupported(
-                f"The strategy {value} is not there yet.",
-                remedy="Use one_for_one, and let dependants watch what they depend on.",
+    def __attrs_post_init__(self) -> None:
+        if self.strategy != "one_for_one" and self.on_exceeded == "quarantine":
+            raise InvalidRequest(
+                f"Supervisor {self.name!r} has strategy {self.strategy} and on_exceeded "
+                "quarantine.",
+                remedy="Quarantine needs children that do not depend on each other: one_for_one.",
             )
-        _one_of("one_for_one")(self, _attribute, value)
 
 
 @attrs.frozen(slots=True)
@@ -213,6 +291,31 @@ class ActorSnapshot:
         for child in self.children:
             found.extend(child.walk())
         return found
+
+
+@attrs.frozen(slots=True)
+class Trace:
+    """One step in a message's life, told to `ActorSystem.trace`; ``at`` is Trio time."""
+
+    path: str
+    step: Literal["accepted", "begun", "handled", "failed", "interrupted", "skipped", "dead"]
+    message: Any
+    at: float
+
+
+@attrs.frozen(slots=True)
+class DrainReport:
+    """What became of the work while the system drained.
+
+    Attributes:
+        handled: Messages handled since the drain began.
+        unfinished: Paths of actors that still had something in work or waiting at its end.
+        dead_letters: New dead letters since it began.
+    """
+
+    handled: int
+    unfinished: tuple[str, ...]
+    dead_letters: int
 
 
 NEVER = math.inf

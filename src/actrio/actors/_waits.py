@@ -7,8 +7,6 @@ the graph is exact; looking for a cycle means following the edges from whom we a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -17,41 +15,45 @@ from actrio.errors import DeadlockError
 if TYPE_CHECKING:
     from actrio.actors._cell import Cell
 
-__all__ = ["current_handler", "waiting_on"]
+__all__ = ["begin_wait", "current_handler", "end_wait"]
 
 current_handler: ContextVar[Cell | None] = ContextVar("actrio_current_handler", default=None)
 """The cell whose receive loop this task is, or belongs to; None elsewhere and in deferred tasks."""
 
 
-@contextmanager
-def waiting_on(target: Cell) -> Iterator[None]:
-    """While inside, the current handler (if any) waits for ``target``.
+def begin_wait(waiter: Cell, target: Cell) -> None:
+    """Note that ``waiter``'s handler waits for ``target``.
 
     Raises:
-        DeadlockError: ``target`` waits, directly or through others, for the current handler.
+        DeadlockError: ``target`` waits, directly or through others, for ``waiter``.
     """
-    waiter = current_handler.get()
-    if waiter is None:
-        yield
-        return
-    if (chain := _chain(target, waiter)) is not None:
+    chain = _chain(target, waiter)
+    if chain is not None:
         names = " -> ".join(cell.path for cell in (waiter, *chain))
         raise DeadlockError(
             f"Waiting here could never end: {names}.",
             remedy="Use tell instead of ask on one of these edges, or let the handler go on with "
             "ctx.defer so that the actor keeps receiving.",
         )
-    waiter.waits_on[target] = waiter.waits_on.get(target, 0) + 1
-    try:
-        yield
-    finally:
-        waiter.waits_on[target] -= 1
-        if not waiter.waits_on[target]:
-            del waiter.waits_on[target]
+    edges = waiter.waits_on
+    if edges is None:
+        edges = waiter.waits_on = {}
+    edges[target] = edges.get(target, 0) + 1
+
+
+def end_wait(waiter: Cell, target: Cell) -> None:
+    """Note that the wait is over."""
+    edges = waiter.waits_on
+    assert edges is not None
+    edges[target] -= 1
+    if not edges[target]:
+        del edges[target]
 
 
 def _chain(start: Cell, goal: Cell) -> list[Cell] | None:
     """Return the cells from ``start`` to ``goal`` along the edges, or None."""
+    if start is not goal and not start.waits_on:
+        return None
     stack: list[tuple[Cell, list[Cell]]] = [(start, [start])]
     seen: set[Cell] = set()
     while stack:
@@ -60,5 +62,5 @@ def _chain(start: Cell, goal: Cell) -> list[Cell] | None:
             return path
         if cell not in seen:
             seen.add(cell)
-            stack.extend((following, [*path, following]) for following in cell.waits_on)
+            stack.extend((following, [*path, following]) for following in cell.waits_on or ())
     return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import attrs
 import cyclopts
 from cyclopts import App, Group, Parameter
 
-__all__ = ["Common", "make_app"]
+__all__ = ["STANDARD_INPUT", "Common", "Who", "make_app"]
 
 EPILOGUE = """\
 Examples:
@@ -43,6 +43,9 @@ Examples:
   actrio chat -m local:smollm2
   printf 'Hello.\\nWhat did I say?\\n' | actrio chat
 """
+
+STANDARD_INPUT: Final = "\0"
+"""Stands for ``-`` behind the parser; no argument of a program can hold it."""
 
 _everywhere = Group("Everywhere", sort_key=10)
 
@@ -85,7 +88,12 @@ _COMMON = Common()
 
 
 async def run(
-    prompt: str, /, *, json: bool = False, who: Who = _NOBODY, common: Common = _COMMON
+    prompt: str,
+    /,
+    *,
+    json: bool = False,
+    who: Who = _NOBODY,
+    common: Common = _COMMON,
 ) -> int:
     """Ask once and stream the answer to standard output.
 

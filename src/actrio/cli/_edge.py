@@ -17,7 +17,7 @@ from typing import Any, Final
 import cyclopts
 import trio
 
-from actrio.cli._app import make_app
+from actrio.cli._app import STANDARD_INPUT, make_app
 from actrio.errors import ActrioError, NotSupported, codes_for
 from actrio.telemetry import redact
 
@@ -43,7 +43,9 @@ def run_command_line(arguments: Sequence[str], *, version: str) -> int:
 
 
 def _run(app: cyclopts.App, arguments: list[str]) -> int:
-    command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=True)
+    # cyclopts takes a lone dash for an option that it does not know.
+    given = [STANDARD_INPUT if argument == "-" else argument for argument in arguments]
+    command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=True)
     call: Callable[[], Any] = partial(command, *bound.args, **bound.kwargs)
     outcome = trio.run(_awaited, call) if inspect.iscoroutinefunction(command) else call()
     return outcome if isinstance(outcome, int) else 0

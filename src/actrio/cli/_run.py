@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from actrio.cli._app import STANDARD_INPUT
 from actrio.cli._interrupt import Interruption, until_interrupted
 from actrio.cli._narrate import Narrator, ending_of
 from actrio.cli._outlet import Outlet
@@ -103,13 +104,13 @@ async def conclude(result: TurnResult, outlet: Outlet) -> int:
 
 
 async def read_prompt(prompt: str, outlet: Outlet) -> str:
-    """Return the prompt, from standard input where it is ``-``.
+    """Return the prompt, from standard input where it is `STANDARD_INPUT`.
 
     Raises:
         LimitExceeded: It is longer than a prompt may be.
         InvalidRequest: It is not UTF-8 text.
     """
-    if prompt != "-":
+    if prompt != STANDARD_INPUT:
         # What the shell passed as other bytes than UTF-8 stands there as lone surrogates.
         return prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if os.isatty(0):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Literal
@@ -82,6 +83,11 @@ _TABLE: Final = (
     _Row("StreamError", "protocol", "could not be read", "Try again."),
 )
 
+_HUNG_UP: Final = re.compile("disconnected|closed connection")
+"""How the libraries tell an end that came too early from bytes that are no HTTP: by words only."""
+
+_NO_HTTP: Final = _Row("", "protocol", "answered with something that is no HTTP", "Check base_url.")
+
 
 @attrs.define(slots=True)
 class Talk:
@@ -121,7 +127,26 @@ class HttpLibrary:
         return self._module.create_ssl_context()
 
     def client(self, settings: ProviderSettings, tls_context: Any, *, trust_env: bool) -> Any:
-        """Return one lane's client."""
+        """Return one lane's client.
+
+        Raises:
+            ConfigError: The environment's proxy settings cannot be used.
+        """
+        try:
+            return self._client(settings, tls_context, trust_env=trust_env)
+        except ImportError as error:
+            raise ConfigError(
+                f"The environment asks for a proxy that {self.name} cannot use yet: {error}",
+                remedy="Install what it names, or unset ALL_PROXY, HTTP_PROXY and HTTPS_PROXY.",
+            ) from None
+        except (ValueError, self._module.InvalidURL):
+            # Their text is not quoted: a proxy's address may hold a password.
+            raise ConfigError(
+                "The environment's proxy settings are no proxy addresses.",
+                remedy="Correct or unset ALL_PROXY, HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
+            ) from None
+
+    def _client(self, settings: ProviderSettings, tls_context: Any, *, trust_env: bool) -> Any:
         module = self._module
         return module.AsyncClient(
             verify=tls_context,
@@ -181,8 +206,9 @@ class HttpLibrary:
         try:
             yield
         except tuple(kind for kind, _ in self._rows) as error:
-            row = next(row for kind, row in self._rows if isinstance(error, kind))
-            raise _told(row, error, talk) from None  # its own text may quote headers
+            raise _told(
+                _row_of(error, self._rows), error, talk
+            ) from None  # its own text may quote headers
 
 
 def _body_type(module: Any) -> Callable[[bytes], Any]:
@@ -220,6 +246,13 @@ def load_http(choice: HttpChoice = "auto") -> HttpLibrary:
     module = importlib.import_module(name)
     rows = tuple((getattr(module, row.exception), row) for row in _TABLE)
     return HttpLibrary(name, module, _body_type(module), rows)
+
+
+def _row_of(error: Exception, rows: tuple[tuple[type[Exception], _Row], ...]) -> _Row:
+    row = next(row for kind, row in rows if isinstance(error, kind))
+    if row.exception == "RemoteProtocolError" and not _HUNG_UP.search(str(error)):
+        return _NO_HTTP
+    return row
 
 
 def _told(row: _Row, error: Exception, talk: Talk) -> ActrioError:

@@ -65,7 +65,7 @@ class Connections:
     Args:
         system: Where the actors live.
         settings: One entry per ``[providers.NAME]`` table.
-        env: Where keys are found; nothing else is read from the process's environment.
+        env: Where keys are found. The HTTP library reads its proxies from the process's own.
         local: How local models are run.
     """
 
@@ -116,7 +116,7 @@ class Connections:
                     opened = await self._open(provider, name)
                     self._opened[key] = opened
         finally:
-            if not lock.statistics().tasks_waiting:
+            if not lock.locked():
                 self._locks.pop(key, None)
         return opened.ref, opened.model or name
 

@@ -20,7 +20,7 @@ import trio
 from actrio.errors import Conflict, NotFound, NotSupported
 from actrio.rpc import Call, Connection, Ending, Methods, Refused, fault, fault_of
 from actrio.runtime import IfBusy, Runtime, Session
-from actrio.stdio._agents import agent_for
+from actrio.stdio._agents import AgentChoice
 from actrio.stdio._params import (
     SessionCreate,
     SessionNamed,
@@ -38,6 +38,7 @@ __all__ = ["PROTOCOL_VERSION", "StdioExchange"]
 PROTOCOL_VERSION: Final = 1
 
 _CLOSE_SECONDS: Final = 1.0
+"""For an orderly end of a session's turns. Only a client that does not read needs more."""
 
 _LATER: Final = frozenset(
     {
@@ -83,6 +84,7 @@ class StdioExchange:
         self._initialized = False
         self._sessions: dict[str, _OwnSession] = {}
         self._turns = ClientTurns(connection)
+        self._agents = AgentChoice(runtime.settings)
 
     async def run(self) -> Ending:
         """Serve until the connection ends; its sessions are closed then."""
@@ -203,7 +205,7 @@ class StdioExchange:
 
     def _session_create(self, call: Call) -> Awaitable[dict[str, Any]]:
         params = read_params(call.method, call.params, SessionCreate)
-        agent = agent_for(params, self._runtime.settings)
+        agent = self._agents.choose(params)
         own = _OwnSession(params.if_busy or agent.if_busy)
         opened = own.line
         if params.id is not None:
@@ -238,6 +240,9 @@ class StdioExchange:
                 await before.wait()
                 session = self._opened(name, own)
                 self._sessions.pop(name, None)
+                # Left to the runtime, its turns would first be given time to finish.
+                with trio.move_on_after(_CLOSE_SECONDS):
+                    await self._turns.end(session, reason="session closed")
                 await self._runtime.close_session(session.id)
                 return {"closed": True}
             finally:

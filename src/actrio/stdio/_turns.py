@@ -175,9 +175,18 @@ class ClientTurns:
 
     def cancel_all(self, *, reason: str) -> None:
         """Ask for the end of every turn."""
-        for turn in list(self._turns.values()):
+        for turn in self._turns.values():
             if not turn.ended.is_set():
                 turn.session.cancel(turn.id, reason=reason)
+
+    async def end(self, session: Session, *, reason: str) -> None:
+        """Cancel the turns of ``session`` and wait until their last events are queued."""
+        own = [turn for turn in self._turns.values() if turn.session is session]
+        for turn in own:
+            if not turn.ended.is_set():
+                session.cancel(turn.id, reason=reason)
+        for turn in own:
+            await turn.ended.wait()
 
     def _remember(self, turn: _ClientTurn) -> _ClientTurn:
         self._turns[turn.id] = turn
