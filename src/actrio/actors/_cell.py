@@ -157,11 +157,7 @@ class Cell:
         if self.system.draining:
             self._refuse_while_draining()
         for dropped in self.mailbox.offer(self, envelope):
-            self.bury_message(
-                dropped,
-                "dropped" if dropped is envelope or self.mailbox.depth else "replaced",
-                MailboxFull(f"{self.path} had no room for this message any more."),
-            )
+            self._bury_dropped(dropped, envelope)
         if self.tracer is not None:
             self.tell_trace("accepted", envelope)
         activation = self.activation
@@ -169,6 +165,16 @@ class Cell:
             self.supervisor.demand(self)
         elif activation.occupied:
             activation.wake()
+
+    def _bury_dropped(self, dropped: Envelope, newcomer: Envelope) -> None:
+        replaced = (
+            dropped is not newcomer and self.mailbox.policy_for(newcomer.message) == "conflate"
+        )
+        self.bury_message(
+            dropped,
+            "replaced" if replaced else "dropped",
+            MailboxFull(f"{self.path} had no room for this message any more."),
+        )
 
     def accept_or_not(self, envelope: Envelope) -> bool:
         """Accept ``envelope`` at once, or return False where it has to wait for room."""
