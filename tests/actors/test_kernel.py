@@ -573,3 +573,29 @@ async def test_counts_add_up(autojump_clock):
         node = system.tree().children[0]
         assert node.mailbox.depth == 0
         assert Reading(node.accepted, sum(node.outcomes.values())) == Reading(5, 5)
+
+
+async def test_a_task_starts_while_its_starter_waits_for_it():
+    """start_task takes effect at once, in on_start as in a handler: both may wait for the task."""
+
+    class Waiter(Actor):
+        async def on_start(self, ctx):
+            await self.waited(ctx)
+
+        async def receive(self, message, ctx):
+            await self.waited(ctx)
+            return "waited"
+
+        async def waited(self, ctx):
+            done = trio.Event()
+
+            async def work():
+                done.set()
+
+            ctx.start_task(work)
+            await done.wait()
+
+    async with open_actor_system() as system:
+        with trio.fail_after(1):
+            ref = await system.spawn(spec(factory=Waiter))
+            assert await ref.ask("go") == "waited"

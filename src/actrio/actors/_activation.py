@@ -16,7 +16,9 @@ a cancel scope 8 µs, an empty nursery 18 µs and 1.5 KB), so both are made late
 * one *handling scope* stands around the whole loop. An asker's cancel cancels it, which ends the
   message in work; the loop then goes on in a new one. Its deadline is the deadline of the message
   in work, set only where it differs from the last one;
-* the nursery is opened when the first task is wanted: the loop returns, and goes on inside it.
+* the nursery for deferred handlings and background tasks is opened when the first one is wanted.
+  The loop cannot step into a nursery in the middle of a handler, so a task of its own holds it
+  beside the activation; the activation ends it, and waits for its end, on every way out.
 """
 
 from __future__ import annotations
@@ -68,6 +70,8 @@ class Activation(Slot):
         "_base",
         "_deferred",
         "_handling",
+        "_has_home",
+        "_home_scope",
         "_nursery",
         "_timers",
         "_wanted",
@@ -97,6 +101,8 @@ class Activation(Slot):
         self._armed = NEVER  # the deadline that the handling scope has now
         self._nursery: trio.Nursery | None = None
         self._wanted: list[tuple[Any, ...]] = []  # tasks that wait for the nursery
+        self._has_home = False  # the task that holds the nursery was started and has not ended
+        self._home_scope: trio.CancelScope  # made with it
         self._deferred = 0  # deferred handlings in work
         self._timers: Timers | None = None
 
@@ -122,13 +128,8 @@ class Activation(Slot):
             await self.actor.on_start(self._base)
             self.cell.supervisor.came_up(self.cell)
             await self._loop()
-            if self._wanted:
-                async with trio.open_nursery() as self._nursery:
-                    self._start_wanted()
-                    await self._loop()
-                    while self._deferred and self.error is None:
-                        await self.park()
-                    self._nursery.cancel_scope.cancel(reason="the activation ended")
+            while self._deferred and self.error is None:
+                await self.park()
         except Exception as error:
             self.crash(error)
 
@@ -143,9 +144,9 @@ class Activation(Slot):
     async def _clean_up(self) -> None:
         # Level-triggered cancellation would stop on_stop at its first schedule point; it gets its
         # own bounded time instead, also when the whole tree is being torn down.
-        self._abandon_wanted()
         if self._timers is not None:
             self._timers.end()
+        await self._end_tasks()
         if self.actor is None:
             return
         grace = trio.current_time() + self.cell.system.cancel_grace_seconds
@@ -185,18 +186,14 @@ class Activation(Slot):
     # -- the loop --------------------------------------------------------------------------------
 
     async def _loop(self) -> None:
-        """Receive until the activation ends, or until a nursery is wanted and there is none."""
+        """Receive until the activation ends."""
         while not self._over():
             self._armed = NEVER
             with trio.CancelScope() as self._handling:
                 await self._receive_some()
 
     def _over(self) -> bool:
-        return (
-            self.error is not None
-            or self.stop_reason is not None
-            or (bool(self._wanted) and self._nursery is None)
-        )
+        return self.error is not None or self.stop_reason is not None
 
     async def _receive_some(self) -> None:
         """Handle messages until something ends the loop, or the handling scope is used up."""
@@ -270,9 +267,9 @@ class Activation(Slot):
 
     def _ran_dry(self) -> None:
         cell = self.cell
-        cell.last_active = cell.system.now()
         cell.mailbox.forget()
         if cell.supervisor.tracks_use:
+            cell.last_active = cell.system.now()
             cell.supervisor.ran_dry(cell)
         if cell.system.draining:
             cell.system.note_dry()
@@ -351,20 +348,40 @@ class Activation(Slot):
         self._start(self._background, fn, args)
 
     def _start(self, *call: Any) -> None:
-        self._wanted.append(call)
         if self._nursery is not None:
-            self._start_wanted()
-        else:
-            self.alerted = True
-
-    def _start_wanted(self) -> None:
-        assert self._nursery is not None
-        wanted, self._wanted = self._wanted, []
-        for fn, *args in wanted:
+            fn, *args = call
             self._nursery.start_soon(fn, *args, name=f"{self.cell.path} {fn.__name__}")
+            return
+        self._wanted.append(call)
+        if not self._has_home:
+            self._has_home = True
+            self._home_scope = trio.CancelScope()
+            self.cell.supervisor.start_beside(self._keep_tasks, f"{self.cell.path} tasks")
+
+    async def _keep_tasks(self) -> None:
+        """Hold the activation's nursery, as a task of its own, until `_end_tasks`."""
+        current_handler.set(None)  # what runs here never keeps the actor from receiving
+        try:
+            with self._home_scope:
+                async with trio.open_nursery() as self._nursery:
+                    wanted, self._wanted = self._wanted, []
+                    for call in wanted:
+                        self._start(*call)
+                    await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            self._has_home = False
+            self.wake()
+
+    async def _end_tasks(self) -> None:
+        if not self._has_home:
+            return
+        self._home_scope.cancel(reason="the activation ended")
+        with trio.CancelScope(shield=True):  # as a nursery's end would be: it waits for its tasks
+            while self._has_home:
+                await self.park()
 
     async def _background(self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
-        current_handler.set(None)
         try:
             await fn(*args)
         except Exception as error:
@@ -383,7 +400,6 @@ class Activation(Slot):
 
     async def _attend(self, envelope: Envelope, deferred: Deferred) -> None:
         """Run the deferred rest of a handling and settle it, whatever happens."""
-        current_handler.set(None)  # the actor goes on receiving: nobody can deadlock on this task
         outcome: Settled = "interrupted"
         told: ActrioError | None = None
         exchange = envelope.exchange
@@ -412,13 +428,6 @@ class Activation(Slot):
             told = self._interrupted()
         self.cell.settle(envelope, outcome, told)
         self.wake()
-
-    def _abandon_wanted(self) -> None:
-        """Settle deferred handlings that never got their nursery."""
-        wanted, self._wanted = self._wanted, []
-        for fn, *args in wanted:
-            if fn == self._attend:
-                self._settle_deferred(args[0], "interrupted", None)
 
 
 async def _through(

@@ -93,7 +93,7 @@ class Mailbox:
             )
 
     def _put(self, envelope: Envelope) -> None:
-        if self.ring is None:
+        if self.ring is None:  # admitted from the line, after it was forgotten
             self.ring = deque()
         self.ring.append(envelope)
         self.accepted += 1
@@ -121,6 +121,8 @@ class Mailbox:
             LimitExceeded: It is larger than the whole mailbox.
         """
         ring = self.ring
+        if ring is None and not self.closed:
+            ring = self.ring = deque()
         if ring is not None and self._plain and not self._line and len(ring) < self._capacity:
             ring.append(envelope)
             self.accepted += 1

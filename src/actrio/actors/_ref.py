@@ -101,13 +101,27 @@ class Ref(Generic[M]):
         """
         cell = self.cell
         waiter = current_handler.get()
-        if waiter is None:
-            return await _asked(cell, message)
-        begin_wait(waiter, cell)
+        if waiter is not None:
+            begin_wait(waiter, cell)
         try:
-            return await _asked(cell, message)
+            exchange = Exchange()
+            envelope = _stamped(cell, message, exchange)
+            if envelope.deadline == -math.inf:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            if not cell.accept_or_not(envelope):
+                await cell.accept_in_line(envelope)
+            try:
+                while not exchange.resolved:
+                    await exchange.park()
+            except trio.Cancelled:
+                await cell.leave(envelope)
+                raise
         finally:
-            end_wait(waiter, cell)
+            if waiter is not None:
+                end_wait(waiter, cell)
+        if exchange.error is not None:
+            raise exchange.error
+        return exchange.value
 
     def stream(
         self,
@@ -142,24 +156,6 @@ class Ref(Generic[M]):
             ActorStopped: The actor is gone.
         """
         self.cell.accept_control(message)
-
-
-async def _asked(cell: Cell, message: Any) -> Any:
-    exchange = Exchange()
-    envelope = _stamped(cell, message, exchange)
-    if envelope.deadline == -math.inf:
-        await trio.lowlevel.checkpoint_if_cancelled()
-    if not cell.accept_or_not(envelope):
-        await cell.accept_in_line(envelope)
-    try:
-        while not exchange.resolved:
-            await exchange.park()
-    except trio.Cancelled:
-        await cell.leave(envelope)
-        raise
-    if exchange.error is not None:
-        raise exchange.error
-    return exchange.value
 
 
 def _stamped(cell: Cell, message: Any, exchange: Exchange) -> Envelope:

@@ -124,6 +124,11 @@ class Supervisor:
         self._tasks.append(fn)
         self._nursery.start_soon(fn)
 
+    def start_beside(self, fn: Callable[[], Awaitable[None]], name: str) -> None:
+        """Run a task of a child's own; the child sees to its end."""
+        assert self._nursery is not None, "a child runs inside its supervisor's nursery"
+        self._nursery.start_soon(fn, name=name)
+
     async def start_static(self) -> None:
         """Start the children of its spec, in order, each when the one before is ready."""
         for spec in self.spec.children:

@@ -79,6 +79,8 @@ async def _demonstrate(
 ) -> int:
     loaded = load(None, common)
     answered = await _one_turn(outlet, interruption, loaded)
+    if interruption.signal is not None:
+        return 1  # the signal's own code takes its place
     report = await _many_turns(outlet, loaded, sessions=sessions, seconds=seconds)
     await outlet.answer(_table(report))
     await _say_what_could_be_used(outlet, loaded)

@@ -6,6 +6,7 @@ code. Anything else is a bug and is told as one. Tracebacks appear only on ``--d
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import sys
@@ -30,6 +31,7 @@ EXIT_USAGE: Final = 2
 def run_command_line(arguments: Sequence[str], *, version: str) -> int:
     """Run one command and return its exit code. The only place that calls ``trio.run``."""
     debug = "--debug" in arguments
+    _open_closed_streams()
     try:
         if sys.platform == "win32":
             raise _windows_refused()
@@ -117,11 +119,22 @@ def _windows_refused() -> NotSupported:
 
 
 def _say(text: str) -> None:
-    try:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads errors either
         sys.stderr.write(text.rstrip("\n") + "\n")
         sys.stderr.flush()
-    except (OSError, ValueError):  # nobody reads errors either
-        pass
+
+
+def _open_closed_streams() -> None:
+    """Give descriptors 0 to 2 something to be, so that no socket of ours gets their number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def _leave_stdout_quietly() -> None:

@@ -9,6 +9,7 @@ in one of those holds its lock, and the interpreter aborts over that at exit.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -103,7 +104,8 @@ class Outlet:
             await self.end_line()
         shown = for_terminal(text)
         line = f"{style}{shown}{_PLAIN}\n" if self._color else f"{shown}\n"
-        await self._write(self._err, line.encode("utf-8", "replace"))
+        with contextlib.suppress(OSError):  # an answer is not worth less where nobody reads remarks
+            await self._write(self._err, line.encode("utf-8", "replace"))
 
     async def _write(self, descriptor: int, data: bytes) -> None:
         await trio.to_thread.run_sync(_write_all, descriptor, data, abandon_on_cancel=True)

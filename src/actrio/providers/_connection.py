@@ -130,6 +130,8 @@ class ProviderConnection(Actor[ModelInput]):
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream" if request.stream else "application/json",
+            # Small pieces that must not wait for each other are not worth compressing.
+            "accept-encoding": "identity",
             "user-agent": "actrio",
             **self._settings.headers,
         }
@@ -154,6 +156,9 @@ class _Reading:
 
     async def read(self, answer: Answer) -> None:
         """Read the body of an answer with status 200, streamed or whole."""
+        encoding = answer.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise self.decoder.protocol_error(f"is compressed ({encoding}), which nobody asked for")
         told = answer.headers.get("content-type", "text/event-stream")
         kind = told.partition(";")[0].strip().lower()
         if kind == "text/event-stream":

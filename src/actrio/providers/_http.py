@@ -78,7 +78,6 @@ _TABLE: Final = (
     ),
     _Row("UnsupportedProtocol", "config", "has an unusable base_url", "Use http:// or https://."),
     _Row("InvalidURL", "config", "has an unusable base_url", "Write it like https://host/v1."),
-    _Row("DecodingError", "protocol", "sent a damaged compressed body", "Try again."),
     _Row("HTTPError", "network", "could not be talked to", _NET_REMEDY, cuts=True),
     _Row("StreamError", "protocol", "could not be read", "Try again."),
 )
@@ -172,18 +171,19 @@ class HttpLibrary:
     ) -> AsyncIterator[Answer]:
         """Send ``body`` and give the answer; after the block its socket is closed or free again.
 
-        The library reads through seven nested async generators, and sends from one. One that is
+        The library reads through six nested async generators, and sends from one. One that is
         left at a ``yield`` is finished by the garbage collector, later and with a warning. So the
         body is sent from a plain iterator, and on every way out the response is closed first (on
         HTTP/1.1: its socket) and then what was read already is run through, at most one read's
-        worth; it ends in the library's own error of a closed socket.
+        worth; it ends in the library's own error of a closed socket. The pieces are raw: ask for
+        ``identity``, and nothing between the socket and the caller can fail with the rest unread.
 
         *Cancellation*: closes the socket; shielded while it does, for at most ``CLOSE_SECONDS``.
         """
         request = client.build_request("POST", url, headers=headers, content=body)
         request.stream = self._body_type(body)
         response = await client.send(request, stream=True)
-        pieces = response.aiter_bytes()
+        pieces = response.aiter_raw()
         try:
             yield Answer(response.status_code, dict(response.headers.items()), pieces)
         finally:
