@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.ready-run
 TSTAMP := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types fmt unit coverage bench docs clean
+.PHONY: help run test lint types fmt unit matrix coverage bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,14 @@ types: $(TSTAMP) ## mypy --strict
 unit: $(TSTAMP) ## the tests
 	@$(BIN)/actrio model install smollm2 --quiet
 	@$(BIN)/python -m pytest -q
+
+matrix: ## the tests on each of Python 3.11, 3.12 and 3.13 that is installed
+	@for version in 3.11 3.12 3.13; do \
+	  if python$$version -c '' 2>/dev/null; then \
+	    echo "== Python $$version"; \
+	    $(MAKE) --no-print-directory PYTHON=python$$version VENV=.venv/$$version unit || exit 1; \
+	  else echo "== Python $$version is not installed: skipped"; fi; \
+	done
 
 fmt: $(TSTAMP) ## format and fix
 	@$(BIN)/ruff format src tests tools bench

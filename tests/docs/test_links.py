@@ -40,7 +40,7 @@ def anchors_of(page):
 
 
 @functools.cache
-def tests_in(path):
+def functions_of(path):
     """Return the names of the functions that a test file defines, also inside its classes."""
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     tree = ast.parse(path.read_text())
@@ -67,7 +67,7 @@ def test_named_tests_are_there(page):
     missing = [
         f"{path}::{name}"
         for path, name in _TEST.findall(prose_of(page))
-        if not (ROOT / path).is_file() or name not in tests_in(ROOT / path)
+        if not (ROOT / path).is_file() or name not in functions_of(ROOT / path)
     ]
     assert not missing
 

@@ -261,6 +261,26 @@ async def test_messages_queue_in_order_or_are_refused(autojump_clock):
         assert users == ["a", "b", "c"]
 
 
+async def test_turns_keep_the_order_in_which_they_were_accepted(autojump_clock):
+    """Trio starts tasks in no order; the line is the order of acceptance all the same."""
+    agent = attrs.evolve(SLOW, name="fifo", model="scripted:echo?ttft=1ms")
+    for _ in range(10):
+        async with open_runtime(env={}) as runtime, runtime.session(agent) as session:
+            async with trio.open_nursery() as nursery:
+                turns = [session.turn(str(n)) for n in range(8)]
+                for turn in turns:
+                    await turn.__aenter__()
+                for turn in turns:
+                    nursery.start_soon(_read_to_the_end, turn)
+            assert [m.text for m in session.history if m.role == "user"] == list("01234567")
+
+
+async def _read_to_the_end(turn):
+    async for _ in turn:
+        pass
+    await turn.__aexit__(None, None, None)
+
+
 async def test_a_queued_turn_whose_owner_leaves_has_a_result_and_leaves_no_trace(autojump_clock):
     """Cancelled in the line: nothing was said, the others go on, result is there."""
     async with open_runtime(env={}) as runtime, runtime.session(SLOW) as session:
@@ -304,6 +324,31 @@ async def test_turns_wait_for_a_slot_of_the_runtime(autojump_clock):
         await trio.sleep(1)
         assert runtime.statistics().turns_running == 3
         assert runtime.statistics().turns_waiting == 6
+
+
+async def test_an_agents_name_is_free_again_when_no_session_uses_it(autojump_clock):
+    """Another definition may take the name; equal ones made twice are one."""
+
+    def same():
+        return Agent("same", tools=[tool(weather.function)])
+
+    async with open_runtime(env={}) as runtime:
+        async with runtime.session(same()) as one, runtime.session(same()) as two:
+            assert one.agent == two.agent
+        async with runtime.session(Agent("same", instructions="other")) as session:
+            assert (await session.ask("hi")).outcome == "completed"
+
+
+async def test_a_turn_id_is_used_once_at_a_time(autojump_clock):
+    """A second turn under the id of a running one is refused and does not touch the first."""
+    async with open_runtime(env={}) as runtime, runtime.session(SLOW) as session:
+        async with session.turn("one", id="t") as turn:
+            async with session.turn("two", id="t") as twin:
+                assert [event async for event in twin] == []
+            assert isinstance(twin.result.error, Conflict)
+            async for _ in turn:
+                pass
+        assert turn.result.outcome == "completed"
 
 
 async def test_sessions_have_names_that_can_be_opened_again(autojump_clock):

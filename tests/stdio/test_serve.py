@@ -338,11 +338,10 @@ async def test_file_of_requests_is_served_to_its_end(serve):
         await client.process.stdin.aclose()
         messages = await client.rest()
         assert await client.process.wait() == 0
-    texts = [
-        m["params"]["result"]["text"]
-        for m in messages
-        if m.get("method") == "event" and m["params"]["type"] == "turn.completed"
-    ]
+    events = [m["params"] for m in messages if m.get("method") == "event"]
+    order = [(event["seq"], event.get("n", 0)) for event in events]
+    assert order == sorted(order)
+    texts = [e["result"]["text"] for e in events if e["type"] == "turn.completed"]
     assert texts == [f"<{n}>" for n in range(3, 10)]
     assert {m["id"] for m in messages if "id" in m} == set(range(1, 10))
     assert messages[-1]["id"] == 9

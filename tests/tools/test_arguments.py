@@ -36,7 +36,7 @@ class Node:
 
 
 @tool
-def book(  # noqa: PLR0917 - one of each kind
+def book(
     place: Place,
     nights: Annotated[int, msgspec.Meta(ge=1)],
     units: Units = Units.C,

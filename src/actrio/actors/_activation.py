@@ -408,6 +408,7 @@ class Activation(Slot):
                 await deferred.fn(*deferred.args)
                 outcome = "handled"
             else:
+                exchange.task = trio.lowlevel.current_task()
                 with trio.CancelScope(deadline=envelope.deadline) as scope:
                     exchange.begin(scope)
                     exchange.resolve(await deferred.fn(*deferred.args))

@@ -279,7 +279,7 @@ class Cell:
                 envelope.message,
                 "stuck",
                 f"Its handler did not end within {grace_seconds} s of being cancelled; look for a "
-                f"shielded scope or a loop without a schedule point. It waits at:\n{self.stack()}",
+                f"shielded scope or a loop without a schedule point. It waits at:\n{self.stack(envelope.exchange.task)}",
             )
 
     def tell_trace(self, step: Any, envelope: Envelope) -> None:
@@ -349,9 +349,10 @@ class Cell:
             and not self.mailbox.waiting_senders
         )
 
-    def stack(self) -> str:
-        """Return where the activation's task waits, innermost last; for error texts."""
-        task = self.activation.task if self.activation is not None else None
+    def stack(self, task: trio.lowlevel.Task | None = None) -> str:
+        """Return where ``task``, or else the receive loop, waits, innermost last."""
+        if task is None and self.activation is not None:
+            task = self.activation.task
         if task is None:
             return "(not running)"
         lines: list[str] = []

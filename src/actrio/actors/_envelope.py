@@ -56,7 +56,7 @@ class Envelope:
 class Exchange(Slot):
     """What one asker and one handling share; the asker parks in it."""
 
-    __slots__ = ("abandoned", "error", "late", "resolved", "scope", "stage", "value")
+    __slots__ = ("abandoned", "error", "late", "resolved", "scope", "stage", "task", "value")
 
     def __init__(self) -> None:
         self._task = None
@@ -68,6 +68,8 @@ class Exchange(Slot):
         self.late = 0  # answers after the first; each is counted by the system
         # The scope of the handling while it runs; what an asker's cancel reaches.
         self.scope: trio.CancelScope | None = None
+        # The task of a deferred handling; to show where it waits.
+        self.task: trio.lowlevel.Task | None = None
 
     def begin(self, scope: trio.CancelScope) -> None:
         """The handling runs in ``scope`` from now on (called again when it moves to a task)."""
@@ -99,14 +101,6 @@ class Exchange(Slot):
         self.stage = ENDED
         self.scope = None
         self.wake()
-
-    async def answer(self) -> Any:
-        """Wait for the answer, as the asker."""
-        while not self.resolved:
-            await self.park()
-        if self.error is not None:
-            raise self.error
-        return self.value
 
     async def leave(self, *, grace_seconds: float) -> bool:
         """Give up, as the asker: cancel the handling and wait until it has ended.

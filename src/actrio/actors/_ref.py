@@ -11,7 +11,7 @@ import trio
 
 from actrio.actors._envelope import ENDED, Envelope, Exchange, StreamExchange
 from actrio.actors._waits import begin_wait, current_handler, end_wait
-from actrio.errors import ActrioError, Conflict, InvalidRequest
+from actrio.errors import ActrioError, Conflict, DeadlineExceeded, InvalidRequest
 
 if TYPE_CHECKING:
     from actrio.actors._cell import Cell
@@ -120,6 +120,9 @@ class Ref(Generic[M]):
             if waiter is not None:
                 end_wait(waiter, cell)
         if exchange.error is not None:
+            if isinstance(exchange.error, DeadlineExceeded):
+                # Its own scopes passed that deadline too: they tell it, by their Cancelled.
+                await trio.lowlevel.checkpoint_if_cancelled()
             raise exchange.error
         return exchange.value
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import trio
@@ -66,7 +66,14 @@ class Supervisor:
         self._window = RestartWindow(spec.intensity, spec.period_seconds)  # of the group
         self.window = RestartWindow(spec.intensity, spec.period_seconds)  # its own, for its parent
         self.restart_attempt = 0
+        self.running_since: float | None = None
+        self.parent: Supervisor | None = None
         self._group: list[Cell | Supervisor] = []  # being restarted together, in start order
+        self._group_attempt = 0
+        self._group_back_at = 0.0
+        # Each of these starts when the one before it is through its start.
+        self._lined_up: deque[Cell | Supervisor] = deque()
+        self._before: Cell | Supervisor | None = None
         self._stopping: Literal["no", "keep", "bury"] = "no"
         self._failure: RestartBudgetExceeded | None = None
         self._tasks: list[Callable[[], Awaitable[None]]] = []
@@ -75,10 +82,12 @@ class Supervisor:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> Exit:
         """Look after children until shutdown, or until it gives up; say which."""
-        self._begin()
+        if self.state == "dead":  # stopped before it came to run
+            task_status.started()
+            return Exit("shutdown")
         try:
             async with trio.open_nursery() as self._nursery:
-                self.state = "running"
+                self.running_since = trio.current_time()
                 self._start_kept()
                 for fn in self._tasks:
                     self._nursery.start_soon(fn)
@@ -93,8 +102,19 @@ class Supervisor:
             return Exit("error", self._failure)
         return Exit("restart" if self._stopping == "keep" else "shutdown")
 
-    def _begin(self) -> None:
+    def begin_again(self) -> None:
+        """Be as new, but for what it keeps; its next run is scheduled now."""
+        self.state = "starting"
         self._stopping, self._failure = "no", None
+        self._due.clear()
+        self._group.clear()
+        self._lined_up.clear()
+        self._before = None
+
+    @property
+    def up(self) -> bool:
+        """Whether its task runs, or is about to."""
+        return self._nursery is not None or self.state == "starting"
 
     def _going(self) -> bool:
         return self._stopping != "no"
@@ -159,6 +179,7 @@ class Supervisor:
     async def start(self, child: Supervisor) -> Supervisor:
         """Start ``child`` below this one."""
         self._admit(child.name, child)
+        child.parent = self
         assert self._nursery is not None
         await self._nursery.start(self._run_supervisor, child)
         return child
@@ -183,6 +204,12 @@ class Supervisor:
             cell.state = "running"
         if cell.start_slot is not None:
             cell.start_slot.wake()
+        self.child_is_up(cell)
+
+    def child_is_up(self, child: Cell | Supervisor) -> None:
+        """A child is through its start."""
+        if child is self._before:
+            self._control.wake()
 
     def ran_dry(self, cell: Cell) -> None:
         """A child has handled all it had; only routes care."""
@@ -219,7 +246,8 @@ class Supervisor:
     def _admit(self, name: str, child: Cell | Supervisor) -> None:
         if self._nursery is None or self._stopping != "no":
             raise ActorStopped(f"{self.path} is stopping.", remedy="Start nothing below it now.")
-        if (present := self._children.get(name)) is not None:
+        present = self._children.get(name)
+        if present is not None and not (isinstance(present, Supervisor) and _gone(present)):
             raise Conflict(
                 f"{present.path} exists already.",
                 remedy="Use system.whereis() to find it, or another name.",
@@ -260,16 +288,39 @@ class Supervisor:
             self._control.wake()
 
     def _start_kept(self) -> None:
-        """Start again what an earlier run of this supervisor kept."""
-        for child in self._children.values():
-            self._restart(child)
+        """Start again what an earlier run kept: all at once where the order of stopping is no matter."""
+        kept = list(self._children.values())
+        if self.spec.stop_order == "together":
+            for child in kept:
+                self._restart(child)
+            kept = []
+        self._start_in_order(kept)
+
+    def _start_in_order(self, children: Iterable[Cell | Supervisor]) -> None:
+        """Start again what is down, each when the one before is through its start."""
+        self._lined_up.extend(children)
+        self._start_next()
+
+    def _start_next(self) -> None:
+        while self._before is None or self._before.state != "starting":
+            if not self._lined_up:
+                self._before = None
+                if self.state == "starting":
+                    self.state = "running"
+                    if self.parent is not None:
+                        self.parent.child_is_up(self)
+                return
+            self._before = self._lined_up.popleft()
+            self._restart(self._before)
 
     def _restart(self, child: Cell | Supervisor) -> None:
         assert self._nursery is not None
+        if child.state != "restarting":
+            return  # stopped meanwhile
         if isinstance(child, Supervisor):
-            if child.state == "restarting":
-                self._nursery.start_soon(self._run_supervisor, child, name=child.path)
-        elif child.state == "restarting":
+            child.begin_again()
+            self._nursery.start_soon(self._run_supervisor, child, name=child.path)
+        else:
             self._activate(child)
 
     # -- the control task --------------------------------------------------------------------------
@@ -278,6 +329,7 @@ class Supervisor:
         while not self._going():
             self._take_ends()
             self._restart_due()
+            self._start_next()
             if self._going() or self._ends:
                 continue
             wake_at = self._due[0][0] if self._due else NEVER
@@ -333,7 +385,7 @@ class Supervisor:
 
     def _after_supervisor(self, child: Supervisor, end: Exit) -> None:
         if self._stopping == "bury" or end.reason in ("shutdown", "killed"):
-            self._children.pop(child.name, None)
+            self._forget(child)
             child.end()
         elif child in self._group or self._stopping == "keep":
             child.state = "restarting"
@@ -353,10 +405,9 @@ class Supervisor:
     def _schedule(self, child: Cell | Supervisor, end: Exit) -> None:
         now = trio.current_time()
         backoff = child.spec.backoff
-        if isinstance(child, Cell):
-            up = child.running_since
-            if up is not None and now - up >= backoff.reset_after_seconds:
-                child.restart_attempt = 0
+        up = child.running_since
+        if up is not None and now - up >= backoff.reset_after_seconds:
+            child.restart_attempt = 0
         delay = backoff.delay_seconds(child.restart_attempt, self.system.random)
         child.restart_attempt += 1
         child.last_error = end.error or child.last_error
@@ -372,8 +423,10 @@ class Supervisor:
         now = trio.current_time()
         while self._due and self._due[0][0] <= now:
             _, _, children = heapq.heappop(self._due)
-            for child in children:
-                self._restart(child)  # those that were stopped meanwhile are no longer restarting
+            if len(children) == 1:
+                self._restart(children[0])
+            else:
+                self._start_in_order(children)
 
     def _give_up(self, child: Cell | Supervisor, cause: Exception | None) -> None:
         spec = child.spec if isinstance(child, Cell) else self.spec
@@ -396,10 +449,21 @@ class Supervisor:
             self._give_up(child, end.error)
             return
         order = list(self._children.values())
-        if self.spec.strategy == "rest_for_one":
-            order = order[order.index(child) :]
-        self._group = [each for each in order if not _gone(each)]
+        after = order.index(child) if self.spec.strategy == "rest_for_one" else 0
+        # Together with a group that is on its way down already: none of it may be forgotten.
+        self._group = [
+            each
+            for at, each in enumerate(order)
+            if (at >= after or each in self._group) and not _gone(each)
+        ]
+        self._call_off(self._group)
         self.system.notify_crash(child.path, end.error, 0.0)
+
+    def _call_off(self, group: list[Cell | Supervisor]) -> None:
+        """Drop earlier plans to start any of ``group``: they start together, later."""
+        for _, _, children in self._due:
+            children[:] = [child for child in children if child not in group]
+        self._lined_up = deque(child for child in self._lined_up if child not in group)
 
     def _keep_or_bury(self, cell: Cell, end: Exit) -> None:
         if cell.spec.restart == "temporary":
@@ -417,10 +481,16 @@ class Supervisor:
                 else:
                     child.request_stop("restart")
                 return
-        delay = self.spec.backoff.delay_seconds(self.restart_attempt, self.system.random)
-        at = trio.current_time() + delay
-        heapq.heappush(self._due, (at, next(self._ticket), self._group))
+        heapq.heappush(self._due, (self._group_due_at(), next(self._ticket), self._group))
         self._group = []
+
+    def _group_due_at(self) -> float:
+        now, backoff = trio.current_time(), self.spec.backoff
+        if now - self._group_back_at >= backoff.reset_after_seconds:
+            self._group_attempt = 0
+        self._group_back_at = now + backoff.delay_seconds(self._group_attempt, self.system.random)
+        self._group_attempt += 1
+        return self._group_back_at
 
     # -- stopping ------------------------------------------------------------------------------------
 
@@ -432,36 +502,39 @@ class Supervisor:
         for group in groups:
             for child in group:
                 self._stop(child)
-            while any(self._up(child) for child in group):
+            self._take_ends()
+            while any(_up(child) for child in group):
+                await self._control.park()
                 self._take_ends()
-                if any(self._up(child) for child in group):
-                    await self._control.park()
 
     def _stop(self, child: Cell | Supervisor) -> None:
         keep = self._stopping == "keep"
         if isinstance(child, Supervisor):
             child.request_shutdown(keep=keep)
             if not keep and child.state == "dead":
-                self._children.pop(child.name, None)
+                self._forget(child)
         elif keep:
             child.request_stop("restart")
         elif not child.dead:
             self.stop_child(child)
 
-    def _up(self, child: Cell | Supervisor) -> bool:
-        """Whether a child still has to come down."""
-        if self._stopping == "keep":
-            return child.state not in ("restarting", "passive") and not _gone(child)
-        return child.name in self._children and not _gone(child)
+    def _forget(self, child: Cell | Supervisor) -> None:
+        if self._children.get(child.name) is child:
+            del self._children[child.name]
 
     def _bury(self, cell: Cell, state: Literal["dead", "quarantined"], end: Exit) -> None:
         if state == "dead":
             # A quarantined child stays in the tree, to be looked at and to keep its name taken.
-            self._children.pop(cell.name, None)
+            self._forget(cell)
         if end.error is not None:
             cell.last_error = end.error
             self.system.notify_crash(cell.path, end.error, None)
         cell.bury(state, end.reason)
+
+
+def _up(child: Cell | Supervisor) -> bool:
+    """Whether a child still has to come down."""
+    return child.activation is not None if isinstance(child, Cell) else child.up
 
 
 def _gone(child: Cell | Supervisor) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from typing import Any, Final, Literal
 
 import attrs
@@ -70,7 +69,7 @@ class ActorSystem:
         self.draining = False
         self.stalls = 0
         self.root = Supervisor(SupervisorSpec(name), "/", self)
-        self._inside: ContextVar[bool] = ContextVar("actrio_inside", default=False)
+        self._task: trio.lowlevel.Task | None = None  # of the root; all actors are below it
         self._observers: list[Callable[[ActorCrashed], None]] = []
         self._routes: dict[str, Route] = {}
         self._dry = Slot()
@@ -116,10 +115,19 @@ class ActorSystem:
     async def supervise(
         self, spec: SupervisorSpec, *, under: SupervisorRef | None = None
     ) -> SupervisorRef:
-        """Start a supervisor with its static children and return its address."""
+        """Start a supervisor with its static children and return its address.
+
+        *Cancellation*, *Failure*: as of `spawn`; what was started of it is stopped again.
+        """
         parent = under.supervisor if under is not None else self.root
         child = await parent.start_supervisor(spec)
-        await child.start_static()
+        try:
+            await child.start_static()
+        except BaseException:
+            child.request_shutdown()
+            with trio.CancelScope(shield=True):  # each child's stop is bounded, so this is too
+                await child.finished.wait()
+            raise
         return SupervisorRef(child.path, child)
 
     async def route(self, spec: RouteSpec) -> None:
@@ -268,12 +276,16 @@ class ActorSystem:
         return ThreadDoor(self)
 
     def enter(self) -> None:
-        """Mark this task, and those it starts, as the system's own."""
-        self._inside.set(True)
+        """Mark this task, and those below it, as the system's own."""
+        self._task = trio.lowlevel.current_task()
 
     def inside(self) -> bool:
         """Whether the running task is the system's own."""
-        return self._inside.get()
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task is not self._task:
+            nursery = task.parent_nursery
+            task = nursery.parent_task if nursery is not None else None
+        return task is not None
 
     async def breathe(self) -> None:
         """Be a schedule point at every sixteenth call: a sender in a loop must not starve others.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from actrio.cli._who import importable_from
 from actrio.errors import NotSupported
 from actrio.runtime import load_settings
 
@@ -26,5 +28,6 @@ async def serve(*, stdio: bool, on_eof: Literal["drain", "cancel"], common: Comm
         )
     from actrio.stdio import serve_stdio
 
+    importable_from(Path.cwd())  # where the tools of the settings' agents are
     loaded = load_settings(config=common.config)
     return await serve_stdio(loaded.settings, on_eof=on_eof, env=loaded.env)

@@ -25,7 +25,7 @@ from actrio.runtime import (
 if TYPE_CHECKING:
     from actrio.cli._app import Who
 
-__all__ = ["Chosen", "choose_agent", "fallback_model", "local_is_ready"]
+__all__ = ["Chosen", "choose_agent", "fallback_model", "importable_from", "local_is_ready"]
 
 LOCAL_MODEL: Final = "local:smollm2"
 SCRIPTED_MODEL: Final = "scripted:demo"
@@ -82,13 +82,13 @@ def local_is_ready(env: Mapping[str, str]) -> bool:
 def _find(given: str, settings: Settings) -> AgentSettings | Agent:
     path = Path(given)
     if path.suffix.lower() in _SUFFIXES:
-        _importable_from(path.resolve().parent)
+        importable_from(path.resolve().parent)
         return load_agent_file(path)
     if ":" in given:
-        _importable_from(Path.cwd())
+        importable_from(Path.cwd())
         return _as_agent(given, import_named(given))
     if given in settings.agents:
-        _importable_from(Path.cwd())
+        importable_from(Path.cwd())
         return settings.agents[given]
     known = ", ".join(sorted(settings.agents)) or "none"
     raise NotFound(
@@ -109,7 +109,7 @@ def _as_agent(place: str, value: Any) -> AgentSettings | Agent:
     )
 
 
-def _importable_from(folder: Path) -> None:
+def importable_from(folder: Path) -> None:
     """Let code beside an agent's file be imported, as ``python -m`` lets code in its folder."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

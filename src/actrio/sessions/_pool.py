@@ -21,8 +21,15 @@ from actrio.tools import ToolBox, ToolLimits
 __all__ = ["SessionPool"]
 
 AGENTS_MAX: Final = 10_000
-"""Agents with an actor at once. Definitions are made by people or by configuration; more than
-this many different names means that names are made up per request."""
+"""Agents with an actor at once. Definitions are made by people or by configuration; where names
+are made up per request, those without an open session make room."""
+
+
+@attrs.define(slots=True, eq=False)
+class _KnownAgent:
+    agent: Agent
+    ref: Ref[PrepareTurn | SetTool]
+    sessions: int = 0  # open ones
 
 
 @attrs.define(slots=True, eq=False)
@@ -72,7 +79,7 @@ class SessionPool:
         self._going: dict[str, Ref[StartTurn]] = {}
         # Opening is quick and has several steps: one at a time, so that a name is taken once.
         self._opening = trio.Lock()
-        self._agents: dict[str, tuple[Agent, Ref[PrepareTurn | SetTool]]] = {}
+        self._agents: dict[str, _KnownAgent] = {}
         self._under_agents: SupervisorRef
         self._under_sessions: SupervisorRef
 
@@ -122,6 +129,7 @@ class SessionPool:
         )
         self._closed.pop(session_id, None)
         self._opened[session_id] = _Opened(record, ref, keep=keep)
+        self._agents[agent.name].sessions += 1
         return Session(record, ref, self._new_id)
 
     async def close(self, session_id: str) -> None:
@@ -136,6 +144,7 @@ class SessionPool:
         if opened.holders:
             return
         del self._opened[session_id]
+        self._agents[opened.record.agent.name].sessions -= 1
         if opened.keep:
             self._closed[session_id] = opened.record
             while len(self._closed) > self._sessions_max:
@@ -153,12 +162,16 @@ class SessionPool:
             Conflict: Another definition has that name.
         """
         if (known := self._agents.get(agent.name)) is not None:
-            if known[0] != agent:
+            if known.agent == agent:
+                return known.ref
+            if known.sessions:
                 raise Conflict(
                     f"Another agent is called {agent.name!r} in this runtime.",
-                    remedy="Give each definition a name of its own.",
+                    remedy="Give each definition a name of its own, or close its sessions first.",
                 )
-            return known[1]
+            await self._forget_agent(agent.name)
+        if len(self._agents) >= AGENTS_MAX:
+            await self._forget_unused_agent()
         switched_off: set[str] = set()
         # One box for all sessions of the agent: each turn that runs may have a tool at work.
         box = ToolBox(agent.tools, limits=ToolLimits(parallel_max=self._turns_max))
@@ -169,8 +182,18 @@ class SessionPool:
             mailbox=MailboxSpec(capacity=1024),
         )
         ref = await self._system.spawn(spec, under=self._under_agents)
-        self._agents[agent.name] = (agent, ref)
+        self._agents[agent.name] = _KnownAgent(agent, ref)
         return ref
+
+    async def _forget_agent(self, name: str) -> None:
+        await self._system.stop(self._agents.pop(name).ref)
+
+    async def _forget_unused_agent(self) -> None:
+        """Make room: the longest known agent without an open session goes, with its switches."""
+        unused = (name for name, known in self._agents.items() if not known.sessions)
+        name = next(unused, None)
+        if name is not None:
+            await self._forget_agent(name)
 
     def _spec(self, record: SessionRecord, agent_ref: Ref[Any], if_busy: IfBusy) -> ChildSpec:
         queue_max = record.agent.queue_max

@@ -63,13 +63,14 @@ class TurnSlots:
 class _TurnInLine:
     """A turn that was accepted and has not ended."""
 
-    __slots__ = ("cancel_reason", "id", "kept", "run", "scope")
+    __slots__ = ("cancel_reason", "first", "id", "kept", "run", "scope")
 
     def __init__(self, turn_id: str) -> None:
         self.id = turn_id
         self.scope = trio.CancelScope()
         self.cancel_reason = "owner"  # overwritten by a CancelTurn; else its owner left
         self.run: TurnRun | None = None  # once it has come to the head of the line
+        self.first = trio.Event()  # set when no accepted turn stands before it
         self.kept = False  # its messages are in the history
 
 
@@ -101,23 +102,31 @@ class SessionActor(Actor[StartTurn]):
         self._if_busy = if_busy
         self._queue_max = queue_max
         self._clock = clock
-        # Accepted turns in order; the first one holds the line.
+        # Accepted and not ended, in order.
         self._turns: dict[str, _TurnInLine] = {}
-        self._line = trio.Lock()
+        # Those of them that have not run to their end; the first one runs. A place is taken on
+        # acceptance, because Trio starts the tasks of deferred handlings in no order.
+        self._line: dict[str, _TurnInLine] = {}
 
     async def receive(self, message: StartTurn, ctx: Context) -> Any:
-        if self._turns:
+        if message.turn in self._turns:
+            raise Conflict(
+                f"Session {self._record.id} has a turn {message.turn} already.",
+                remedy="Give each turn an id of its own, or none.",
+            )
+        if self._line:
             self._admit_behind(message)
-        turn = self._turns[message.turn] = _TurnInLine(message.turn)
+        turn = self._turns[message.turn] = self._line[message.turn] = _TurnInLine(message.turn)
+        self._call_first()
         return ctx.defer(self._turn, message, turn, ctx)
 
     def _admit_behind(self, message: StartTurn) -> None:
         if (message.if_busy or self._if_busy) == "reject":
             raise Conflict(
-                f"Session {self._record.id} is busy with turn {next(iter(self._turns))}.",
+                f"Session {self._record.id} is busy with turn {next(iter(self._line))}.",
                 remedy="Wait for its end, cancel it, or send with if_busy='queue'.",
             )
-        if len(self._turns) > self._queue_max:
+        if len(self._line) > self._queue_max:
             raise Overloaded(
                 f"{self._queue_max} turns wait already in session {self._record.id}.",
                 remedy="Send the next one when one of them has ended.",
@@ -145,7 +154,11 @@ class SessionActor(Actor[StartTurn]):
         result: TurnResult | None = None
         try:
             with turn.scope:
-                result = await self._in_line(message, turn, feed)
+                try:
+                    result = await self._in_line(message, turn, feed)
+                finally:
+                    del self._line[message.turn]
+                    self._call_first()
             if result is None:
                 result = self._cancelled(turn)
                 if turn.run is not None and result.error is not None:
@@ -162,7 +175,8 @@ class SessionActor(Actor[StartTurn]):
         return result
 
     async def _in_line(self, message: StartTurn, turn: _TurnInLine, feed: TurnFeed) -> TurnResult:
-        async with self._line, self._slots:
+        await turn.first.wait()
+        async with self._slots:
             try:
                 prepared: Prepared = await self._agent.ask(PrepareTurn())
                 history = tuple(self._record.history)
@@ -173,6 +187,10 @@ class SessionActor(Actor[StartTurn]):
             # In one step with the run's end: the next turn in line must see this one's messages.
             self._keep(turn, result.error)
             return result
+
+    def _call_first(self) -> None:
+        if self._line:
+            next(iter(self._line.values())).first.set()
 
     def _cancelled(self, turn: _TurnInLine) -> TurnResult:
         error = TurnAborted(

@@ -89,7 +89,10 @@ class ClientTurns:
         Raises:
             ActrioError: The session refused the turn.
         """
-        sure = self._surely_accepted(session, queues=queues)
+        before = self._unended(session)
+        # Turns that have not ended here include all that have not ended there.
+        # If it can refuse, its first event will tell that it did not.
+        sure = not before or (queues and len(before) <= session.agent.queue_max)
         own = self._remember(_ClientTurn(turn.id, session))
         try:
             async with turn:
@@ -100,30 +103,35 @@ class ClientTurns:
                     call.on_cancel = lambda: session.cancel(turn.id, reason="request cancelled")
                 elif sure:
                     call.respond({"turn": turn.id})
-                last = await self._stream(call, session, turn)
+                last = await self._stream(call, session, turn, before)
             own.result = _result_to_dict(turn.result)
             await self._see_to_the_end(call, session, turn.result, last)
         finally:
             own.ended.set()
         return own.result
 
-    def _surely_accepted(self, session: Session, *, queues: bool) -> bool:
-        """Whether the session cannot refuse the next turn. If it can, the first event will tell.
-
-        Turns that have not ended here include all that have not ended there.
-        """
-        unended = sum(
-            turn.session.id == session.id and not turn.ended.is_set()
+    def _unended(self, session: Session) -> list[_ClientTurn]:
+        return [
+            turn
             for turn in self._turns.values()
-        )
-        return not unended or (queues and unended <= session.agent.queue_max)
+            if turn.session is session and not turn.ended.is_set()
+        ]
 
-    async def _stream(self, call: Call, session: Session, turn: Turn) -> TurnEvent | None:
-        """Send the turn's events and return the last one."""
+    async def _stream(
+        self, call: Call, session: Session, turn: Turn, before: list[_ClientTurn]
+    ) -> TurnEvent | None:
+        """Send the turn's events, behind those of the turns before it, and return the last one.
+
+        A turn that begins has nobody running beside it, but the last events of the one before may
+        still wait for the client. A turn cancelled in the line says so at once.
+        """
         last: TurnEvent | None = None
         async for event in turn:
             if last is None and call.channel is None and not call.answered:
                 call.respond({"turn": turn.id})
+            if last is None and not isinstance(event, TERMINAL_EVENTS):
+                for earlier in before:
+                    await earlier.ended.wait()
             last = event
             await self._connection.notify(session.id, "event", event_to_dict(event))
         return last
@@ -181,11 +189,10 @@ class ClientTurns:
 
     async def end(self, session: Session, *, reason: str) -> None:
         """Cancel the turns of ``session`` and wait until their last events are queued."""
-        own = [turn for turn in self._turns.values() if turn.session is session]
-        for turn in own:
-            if not turn.ended.is_set():
-                session.cancel(turn.id, reason=reason)
-        for turn in own:
+        unended = self._unended(session)
+        for turn in unended:
+            session.cancel(turn.id, reason=reason)
+        for turn in unended:
             await turn.ended.wait()
 
     def _remember(self, turn: _ClientTurn) -> _ClientTurn:

@@ -1,5 +1,6 @@
 """What actrio tests itself with, for your tests too: sweeps and checks. No mocks: the fakes are
-the scripted provider (``model="scripted:…"``) and its loopback server."""
+the scripted provider (``model="scripted:…"``) and its loopback server.
+"""
 
 from actrio.providers.scripted import ScriptedServer as ScriptedServer
 from actrio.testing._history import history_problems as history_problems

@@ -48,8 +48,7 @@ async def cancel_at_each_step(
     Raises:
         AssertionError: No run completed within ``steps_max``.
     """
-    runs = 0
-    for step in range(1, steps_max + 1, stride):
+    for runs, step in enumerate(range(1, steps_max + 1, stride)):
         with trio.CancelScope() as scope:
             instrument = _CancelAt(step, scope)
             trio.lowlevel.add_instrument(instrument)
@@ -61,7 +60,6 @@ async def cancel_at_each_step(
             await check()
         if not instrument.fired:
             return runs
-        runs += 1
     raise AssertionError(f"the operation did not complete within {steps_max} steps")
 
 

@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What every provider accepts as a function's name."""
 
 
-@attrs.frozen(slots=True, eq=False, repr=False)
+@attrs.frozen(slots=True, repr=False)
 class Tool:
     """A function that a model may call; made by `tool`, and still callable as the function.
 
@@ -47,7 +47,8 @@ class Tool:
     read_only: bool = False
     exclusive: bool = False
     output_bytes_max: int = OUTPUT_BYTES_MAX
-    signature: ToolSignature = attrs.field(kw_only=True)
+    # Follows from the function; two tools made of one function alike are equal.
+    signature: ToolSignature = attrs.field(kw_only=True, eq=False)
     needs_instance: bool = attrs.field(default=False, kw_only=True)
 
     def __repr__(self) -> str:
