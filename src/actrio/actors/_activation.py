@@ -24,7 +24,6 @@ a cancel scope 8 µs, an empty nursery 18 µs and 1.5 KB), so both are made late
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +53,10 @@ BATCH_SECONDS: Final = 0.001
 """… and so does this, for handlers that burn time: looked at with every eighth message."""
 
 
+_NOBODY: Final[dict[Cell, None]] = {}
+"""What an activation that never watched anybody watches; never written to."""
+
+
 @attrs.frozen(slots=True)
 class Exit:
     """Why an activation ended."""
@@ -69,6 +72,7 @@ class Activation(Slot):
         "_armed",
         "_base",
         "_deferred",
+        "_ended",
         "_handling",
         "_has_home",
         "_home_scope",
@@ -83,6 +87,7 @@ class Activation(Slot):
         "scope",
         "stop_reason",
         "task",
+        "watched",
     )
 
     def __init__(self, cell: Cell) -> None:
@@ -94,7 +99,8 @@ class Activation(Slot):
         self.error: Exception | None = None  # the first crash; later ones are its consequences
         self.stop_reason: ExitReason | None = None
         # Something but a message wants the loop's attention; set together with what it is.
-        self.alerted = False
+        # True at first: control may have come, or a suspension, while nothing ran.
+        self.alerted = True
         self.task: trio.lowlevel.Task | None = None
         self._base = Context(self, None)
         self._handling: trio.CancelScope
@@ -105,14 +111,19 @@ class Activation(Slot):
         self._home_scope: trio.CancelScope  # made with it
         self._deferred = 0  # deferred handlings in work
         self._timers: Timers | None = None
+        self.watched: dict[Cell, None] = _NOBODY  # a dict of its own only once it watches
+        self._ended = False  # what is left is on_stop
 
     async def run(self) -> Exit:
         """Live until the end and say why it ended. Raises nothing but Trio's own Cancelled."""
         current_handler.set(self.cell)
         self.task = trio.lowlevel.current_task()
         try:
-            with self.scope:
-                await self._live()
+            try:
+                with self.scope:
+                    await self._live()
+            except BaseExceptionGroup as group:
+                self._crash_of(group)
         finally:
             await self._clean_up()
         if self.error is not None:
@@ -147,6 +158,8 @@ class Activation(Slot):
         if self._timers is not None:
             self._timers.end()
         await self._end_tasks()
+        self._ended = True
+        self.cell.end_watches(self.watched)
         if self.actor is None:
             return
         grace = trio.current_time() + self.cell.system.cancel_grace_seconds
@@ -155,6 +168,8 @@ class Activation(Slot):
                 await self.actor.on_stop(self._base, self._why())
             except Exception as error:
                 self.error = self.error or error
+            except BaseExceptionGroup as group:
+                self._crash_of(group)
         if scope.cancelled_caught:
             self.cell.system.dead_letters.add(
                 self.cell.path, "on_stop", "stuck", "on_stop did not end within its grace period."
@@ -174,9 +189,32 @@ class Activation(Slot):
             self.scope.cancel(reason=f"{self.cell.path} crashed")
             self.alerted = True
 
+    def _crash_of(self, group: BaseExceptionGroup[BaseException]) -> None:
+        """Crash by what failed beside a cancel; pass on the cancel, and what is no `Exception`."""
+        failed, rest = group.split(Exception)
+        if failed is not None:
+            self.crash(failed)
+        if rest is not None:
+            raise rest
+
     def stop(self) -> None:
         """End this activation normally, after what is being handled."""
         self.cell.request_stop("normal")
+
+    def watch(self, target: Cell) -> None:
+        if self._ended:
+            return  # nobody would be told
+        if target.dead:
+            self.cell.tell_terminated(target, "normal")
+            return
+        if not self.watched:
+            self.watched = {}
+        self.watched[target] = None
+        target.watch(self.cell)
+
+    def unwatch(self, target: Cell) -> None:
+        self.watched.pop(target, None)
+        target.unwatch(self.cell)
 
     def timers_of(self) -> Timers:
         if self._timers is None:
@@ -200,7 +238,7 @@ class Activation(Slot):
         cell, mailbox = self.cell, self.cell.mailbox
         concurrency = cell.spec.concurrency
         receive, base, now = self.receive, self._base, cell.system.now
-        in_a_row, began = 0, time.perf_counter()
+        in_a_row, began = 0, now()
         while True:
             if self.alerted:
                 if self._armed != NEVER:
@@ -212,7 +250,7 @@ class Activation(Slot):
             if not mailbox.ring or self._deferred >= concurrency:
                 self._ran_dry()
                 await self.park()
-                in_a_row, began = 0, time.perf_counter()
+                in_a_row, began = 0, now()
                 continue
             if self._armed != NEVER and self._handling.cancel_called:
                 return  # by the deadline of a message that is over: the next needs a fresh scope
@@ -241,11 +279,9 @@ class Activation(Slot):
                     else:
                         cell.settle(envelope, "handled", None)
             in_a_row += 1
-            if in_a_row >= BATCH or (
-                not in_a_row & 7 and time.perf_counter() - began > BATCH_SECONDS
-            ):
+            if in_a_row >= BATCH or (not in_a_row & 7 and now() - began > BATCH_SECONDS):
                 await trio.lowlevel.checkpoint()
-                in_a_row, began = 0, time.perf_counter()
+                in_a_row, began = 0, now()
 
     async def _attend_alert(self) -> bool:
         """Look at everything but the mailbox; return whether the loop is to end."""
@@ -368,6 +404,8 @@ class Activation(Slot):
                     for call in wanted:
                         self._start(*call)
                     await trio.sleep_forever()
+        except BaseExceptionGroup as group:
+            self._crash_of(group)
         finally:
             self._nursery = None
             self._has_home = False

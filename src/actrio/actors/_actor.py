@@ -145,9 +145,12 @@ class Context:
         return self._activation.timers_of()
 
     def watch(self, ref: Ref[Any]) -> None:
-        """Be told on the control lane (`Terminated`), once, when ``ref`` is gone for good."""
-        ref.cell.watch(self._activation.cell)
+        """Be told on the control lane (`Terminated`), once, when ``ref`` is gone for good.
+
+        A watch ends with the activation: after a restart or a sleep, `Actor.on_start` watches anew.
+        """
+        self._activation.watch(ref.cell)
 
     def unwatch(self, ref: Ref[Any]) -> None:
         """No longer be told."""
-        ref.cell.unwatch(self._activation.cell)
+        self._activation.unwatch(ref.cell)

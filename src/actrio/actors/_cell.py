@@ -32,7 +32,7 @@ from actrio.actors._waits import begin_wait, current_handler, end_wait
 from actrio.errors import ActorStopped, ActrioError, MailboxFull, Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from actrio.actors._activation import Activation
     from actrio.actors._restart_window import RestartWindow
@@ -156,10 +156,11 @@ class Cell:
         """Accept ``envelope`` at once, or raise; whatever it pushes out becomes a dead letter."""
         if self.system.draining:
             self._refuse_while_draining()
-        for dropped in self.mailbox.offer(self, envelope):
-            self._bury_dropped(dropped, envelope)
+        dropped = self.mailbox.offer(self, envelope)
         if self.tracer is not None:
             self.tell_trace("accepted", envelope)
+        for each in dropped:
+            self._bury_dropped(each, envelope)
         activation = self.activation
         if activation is None:
             self.supervisor.demand(self)
@@ -196,8 +197,6 @@ class Cell:
         finally:
             if waiter is not None:
                 end_wait(waiter, self)
-        if self.tracer is not None:
-            self.tell_trace("accepted", envelope)
         self.rouse()
 
     def accept_control(self, message: Any) -> None:
@@ -282,6 +281,15 @@ class Cell:
                 f"shielded scope or a loop without a schedule point. It waits at:\n{self.stack(envelope.exchange.task)}",
             )
 
+    def trace(self, told: Callable[[Trace], None] | None) -> None:
+        """Tell ``told`` of each step from now on; None: nobody."""
+        self.tracer = told
+        # A message that stood in line is accepted by whoever makes room, not by its sender.
+        self.mailbox.admitted = None if told is None else self._admitted
+
+    def _admitted(self, envelope: Envelope) -> None:
+        self.tell_trace("accepted", envelope)
+
     def tell_trace(self, step: Any, envelope: Envelope) -> None:
         assert self.tracer is not None
         self.tracer(Trace(self.path, step, envelope.message, self.system.now()))
@@ -317,17 +325,33 @@ class Cell:
         self.control = None
         watchers, self.watchers = self.watchers, None
         for watcher in watchers or ():
-            if not watcher.dead:
-                watcher.accept_control(Terminated(self.ref, reason))
+            watcher.tell_terminated(self, reason)
         if self._gone is not None:
             self._gone.set()
         if self.start_slot is not None:
             self.start_slot.wake()
 
+    def tell_terminated(self, target: Cell, reason: ExitReason) -> None:
+        """Tell the running activation, which watches ``target``, of its end.
+
+        Not counted against `CONTROL_MAX`: there is at most one for each watch, and the end of
+        what is watched must not fail because a watcher is busy.
+        """
+        assert self.activation is not None, "watches end with the activation"
+        self.activation.watched.pop(target, None)
+        if self.control is None:
+            self.control = deque()
+        self.control.append(Terminated(target.ref, reason))
+        self.alert()
+
+    def end_watches(self, watched: Iterable[Cell]) -> None:
+        """Its activation ends, and with it what that watches and was not told of yet."""
+        for target in watched:
+            target.unwatch(self)
+        if self.control:
+            self.control = deque(each for each in self.control if not isinstance(each, Terminated))
+
     def watch(self, watcher: Cell) -> None:
-        if self.dead:
-            watcher.accept_control(Terminated(self.ref, "normal"))
-            return
         if self.watchers is None:
             self.watchers = {}
         self.watchers[watcher] = None

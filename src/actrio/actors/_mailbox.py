@@ -22,7 +22,7 @@ from actrio.actors._values import MailboxSpec, MailboxStatistics, WhenFull
 from actrio.errors import ActorStopped, LimitExceeded, MailboxFull
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from actrio.actors._cell import Cell
     from actrio.actors._envelope import Envelope
@@ -43,6 +43,7 @@ class Mailbox:
         "_peak_bytes",
         "_plain",
         "accepted",
+        "admitted",
         "closed",
         "peak",
         "ring",
@@ -66,6 +67,8 @@ class Mailbox:
         self._latest: dict[Hashable, Envelope] | None = None
         self.closed = False
         self.accepted = 0  # ever
+        # Told of what comes in from the line.
+        self.admitted: Callable[[Envelope], None] | None = None
 
     @property
     def depth(self) -> int:
@@ -219,6 +222,8 @@ class Mailbox:
                 return
             del line[task]
             self._put(envelope)
+            if self.admitted is not None:
+                self.admitted(envelope)
             trio.lowlevel.reschedule(task)
 
     # -- taking ----------------------------------------------------------------------------------

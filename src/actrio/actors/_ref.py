@@ -149,7 +149,7 @@ class Ref(Generic[M]):
         """
         if credit < 1:
             raise InvalidRequest(f"credit is {credit}.", remedy="Use at least 1.")
-        return ReplyStream(self.cell, message, StreamExchange(credit, merge))
+        return ReplyStream(self, message, StreamExchange(credit, merge))
 
     def control(self, message: Any) -> None:
         """Send ``message`` on the control lane: never waits, overtakes all data.
@@ -179,13 +179,16 @@ def _stamped(cell: Cell, message: Any, exchange: Exchange) -> Envelope:
 class ReplyStream:
     """The items of one streamed reply; made by `Ref.stream`."""
 
-    def __init__(self, cell: Cell, message: Any, exchange: StreamExchange) -> None:
-        self._cell = cell
+    def __init__(self, ref: Ref[Any], message: Any, exchange: StreamExchange) -> None:
+        self._ref = ref
+        self._cell: Cell
         self._exchange = exchange
         self._message = message
         self._envelope: Envelope | None = None
 
     async def __aenter__(self) -> Self:
+        # Only now: an idle address is forgotten, and made anew, while nobody is inside.
+        self._cell = self._ref.cell
         waiter = current_handler.get()
         if waiter is not None:
             begin_wait(waiter, self._cell)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
+from actrio.actors._activation import Exit
 from actrio.actors._cell import Cell
 from actrio.actors._ref import Ref
 from actrio.actors._supervisor import Supervisor
@@ -99,6 +100,7 @@ class Route(Supervisor):
         self._resident: OrderedDict[str, Cell] = OrderedDict()
         self._starts = trio.CapacityLimiter(route.starts_max)
         self._starting: set[Cell] = set()  # those that hold a place of it
+        self._waiting: dict[Cell, trio.CancelScope] = {}  # those that wait for one
         self._resident_peak = self._activations = self._passivations = 0
 
     def ref(self, name: str) -> RoutedRef:
@@ -130,10 +132,14 @@ class Route(Supervisor):
         base = self._route.child or _DEFAULT
         cell = Cell(attrs.evolve(base, factory=lambda: make(values)), name, self)
         cell.state = "passive"
+        cell.ref = RoutedRef(self, name)  # given away, it must not keep hold of this cell
         self._admit(name, cell)
         return cell
 
     def demand(self, cell: Cell) -> None:
+        assert self._children.get(cell.name) is cell, "one cell for each address"
+        if not self.open:
+            return  # it ends, and what waits with it
         if cell.state == "passive" and cell.activation is None and not cell.dead:
             self._make_room()
             self._activations += 1
@@ -156,8 +162,12 @@ class Route(Supervisor):
         while True:
             await trio.sleep(self._route.idle_seconds / SWEEPS_PER_IDLE_TIME)
             idle_since = trio.current_time() - self._route.idle_seconds
-            for cell in list(self._resident.values()):
-                if cell.last_active <= idle_since:
+            for cell in self.cells():
+                if cell.activation is None:
+                    self._forget_idle(
+                        cell
+                    )  # nothing sent to it was accepted, or nobody watches it now
+                elif cell.last_active <= idle_since:
                     self._send_to_sleep(cell)
 
     def passivated(self, cell: Cell) -> None:
@@ -166,8 +176,12 @@ class Route(Supervisor):
         cell.state = "passive"
         if cell.mailbox.depth or cell.mailbox.waiting_senders or cell.control:
             self.demand(cell)
-        elif not cell.watchers:
-            self._children.pop(cell.name, None)
+        else:
+            self._forget_idle(cell)
+
+    def _forget_idle(self, cell: Cell) -> None:
+        if cell.state == "passive" and cell.quiet and not cell.watchers:
+            self._forget(cell)
 
     def _make_room(self) -> None:
         over = len(self._resident) + 1 - self._route.resident_max
@@ -187,11 +201,33 @@ class Route(Supervisor):
     async def _run_child(self, cell: Cell, activation: Activation) -> None:
         # Held from before on_start until it is through: that is the storm being controlled.
         try:
-            await self._starts.acquire_on_behalf_of(cell)
-            self._starting.add(cell)
+            self._starts.acquire_on_behalf_of_nowait(cell)
+        except trio.WouldBlock:
+            if not await self._wait_to_start(cell):
+                return
+        self._starting.add(cell)
+        try:
             await super()._run_child(cell, activation)
         finally:
             self._started(cell)
+
+    async def _wait_to_start(self, cell: Cell) -> bool:
+        """Wait for a place among those that start; False if it was stopped before it got one."""
+        placed = False
+        try:
+            with trio.CancelScope() as self._waiting[cell]:
+                await self._starts.acquire_on_behalf_of(cell)
+                placed = True
+        finally:
+            del self._waiting[cell]
+            if not placed:
+                self._ended(cell, Exit("killed"))
+        return placed
+
+    def stop_child(self, cell: Cell) -> None:
+        super().stop_child(cell)
+        if (waiting := self._waiting.get(cell)) is not None:
+            waiting.cancel(reason=f"{cell.path} is stopped")
 
     def came_up(self, cell: Cell) -> None:
         self._started(cell)

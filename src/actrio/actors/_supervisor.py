@@ -57,6 +57,7 @@ class Supervisor:
         self.restarts = 0
         self.last_error: Exception | None = None
         self._nursery: trio.Nursery | None = None
+        self._open = False  # its control task runs
         # In start order, which is the order of the tree and, backwards, of stopping.
         self._children: dict[str, Cell | Supervisor] = {}
         self._ends: deque[tuple[Cell | Supervisor, Exit]] = deque()
@@ -92,7 +93,11 @@ class Supervisor:
                 for fn in self._tasks:
                     self._nursery.start_soon(fn)
                 task_status.started()
-                await self._control_loop()
+                self._open = True
+                try:
+                    await self._control_loop()
+                finally:
+                    self._open = False
                 self._nursery.cancel_scope.cancel(reason=f"{self.path} ended")
         finally:
             self._nursery = None
@@ -115,6 +120,11 @@ class Supervisor:
     def up(self) -> bool:
         """Whether its task runs, or is about to."""
         return self._nursery is not None or self.state == "starting"
+
+    @property
+    def open(self) -> bool:
+        """Whether something may be started below it: its control task will see to its end."""
+        return self._open and self._stopping == "no"
 
     def _going(self) -> bool:
         return self._stopping != "no"
@@ -244,7 +254,7 @@ class Supervisor:
     # -- the children's tasks ----------------------------------------------------------------------
 
     def _admit(self, name: str, child: Cell | Supervisor) -> None:
-        if self._nursery is None or self._stopping != "no":
+        if not self.open:
             raise ActorStopped(f"{self.path} is stopping.", remedy="Start nothing below it now.")
         present = self._children.get(name)
         if present is not None and not (isinstance(present, Supervisor) and _gone(present)):
@@ -273,9 +283,12 @@ class Supervisor:
         try:
             end = await activation.run()
         finally:
-            cell.activation = None
-            self._ends.append((cell, end))
-            self._control.wake()
+            self._ended(cell, end)
+
+    def _ended(self, cell: Cell, end: Exit) -> None:
+        cell.activation = None
+        self._ends.append((cell, end))
+        self._control.wake()
 
     async def _run_supervisor(
         self, child: Supervisor, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -247,7 +247,7 @@ class ActorSystem:
 
     def trace(self, ref: Ref[Any], told: Callable[[Trace], None] | None) -> None:
         """Call ``told`` (plain, quick, not raising) at each step of each message; None ends it."""
-        ref.cell.tracer = told
+        ref.cell.trace(told)
 
     def observe(self, told: Callable[[ActorCrashed], None]) -> None:
         """Call ``told`` (plain, quick, not raising) at each crash."""

@@ -17,6 +17,7 @@ from actrio.messages import (
     ItemKind,
     ItemStarted,
     ItemStatus,
+    RefusalDelta,
     TextDelta,
     Thinking,
     ThinkingDelta,
@@ -50,7 +51,7 @@ class Items:
         kind: ItemKind | None = None
         pieces: list[str] = []
         for delta in batch:
-            if isinstance(delta, TextDelta):
+            if isinstance(delta, (TextDelta, RefusalDelta)):
                 heard: ItemKind = "message"
             elif isinstance(delta, ThinkingDelta):
                 heard = "thinking"

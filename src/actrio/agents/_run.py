@@ -200,7 +200,7 @@ class TurnRun:
         return self._ended("cancelled", "cancelled", error)
 
     def _ended(self, outcome: str, stop_reason: StopReason, error: ActrioError) -> TurnResult:
-        partial = self._partial.message().text if self._partial is not None else self._state.text
+        partial = self._partial.message().shown if self._partial is not None else self._state.text
         return TurnResult(
             outcome=outcome,  # type: ignore[arg-type]
             stop_reason=stop_reason,

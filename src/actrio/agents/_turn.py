@@ -140,7 +140,7 @@ def after_model(
         state,
         added=(*state.added, output.message),
         usage=state.usage + output.usage,
-        text=output.message.text,
+        text=output.message.shown,
     )
     calls = output.message.tool_calls
     if calls and state.steps < state.limits.steps_max:
@@ -228,8 +228,8 @@ def sealed(
         results = results or tuple(_never_started(call) for call in calls)
         assert len(results) == len(calls), "every call has its result, in call order"
         return (*added, ToolMessage(tuple(results)))
-    if partial is not None and partial.text:
-        return (*added, AssistantMessage((Text(partial.text),)))
+    if partial is not None and partial.shown:
+        return (*added, AssistantMessage((Text(partial.shown),)))
     return added
 
 

@@ -23,31 +23,41 @@ import attrs
 
 from actrio.messages._parts import (
     AssistantMessage,
+    Citation,
     FinishReason,
     Message,
+    Refusal,
     Text,
     Thinking,
     ToolCall,
     Usage,
+    VendorItem,
 )
 
 __all__ = [
+    "CitationDelta",
     "Delta",
+    "EmbedInput",
+    "EmbedOutput",
     "FinishDelta",
     "Fold",
     "ModelInput",
     "ModelOptions",
     "ModelOutput",
+    "ReasoningEffort",
+    "RefusalDelta",
     "TextDelta",
     "ThinkingDelta",
     "ToolCallDelta",
     "ToolChoice",
     "ToolSpec",
     "UsageDelta",
+    "VendorItemDelta",
     "fold",
 ]
 
 ToolChoice = Literal["auto", "none", "required"]
+ReasoningEffort = Literal["off", "low", "medium", "high"]
 
 
 @attrs.frozen(slots=True)
@@ -61,7 +71,14 @@ class ToolSpec:
 
 @attrs.frozen(slots=True)
 class ModelOptions:
-    """Sampling and shape. ``None`` leaves the choice to the provider."""
+    """Sampling and shape. ``None`` leaves the choice to the provider.
+
+    Args:
+        reasoning: How much a reasoning model may think; ``off`` asks for none.
+        reasoning_tokens: The same as a bound in tokens, for vendors that take one.
+        cache_prompt: Ask the vendor to keep the prompt's beginning cached, where it is asked.
+        vendor: Further members of the request body, as the vendor calls them.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
@@ -70,6 +87,10 @@ class ModelOptions:
     seed: int | None = None
     tool_choice: ToolChoice = "auto"
     response_schema: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
+    reasoning: ReasoningEffort | None = None
+    reasoning_tokens: int | None = None
+    cache_prompt: bool = False
+    vendor: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
 
 @attrs.frozen(slots=True)
@@ -86,9 +107,10 @@ class ModelInput:
 
 @attrs.frozen(slots=True)
 class TextDelta:
-    """A piece of visible text."""
+    """A piece of visible text; a signature closes the part it belongs to."""
 
     text: str
+    signature: str | None = None
 
 
 @attrs.frozen(slots=True)
@@ -100,6 +122,27 @@ class ThinkingDelta:
 
 
 @attrs.frozen(slots=True)
+class RefusalDelta:
+    """A piece of the model's refusal."""
+
+    text: str
+
+
+@attrs.frozen(slots=True)
+class CitationDelta:
+    """A source of the text so far; belongs to the text part that is open, or the last one."""
+
+    citation: Citation
+
+
+@attrs.frozen(slots=True)
+class VendorItemDelta:
+    """A whole vendor item, in its place among the parts."""
+
+    item: VendorItem
+
+
+@attrs.frozen(slots=True)
 class ToolCallDelta:
     """A fragment of the call at ``index``; ``id`` and ``name`` count only where non-empty."""
 
@@ -107,6 +150,7 @@ class ToolCallDelta:
     id: str = ""
     name: str = ""
     arguments: str = ""
+    signature: str | None = None
 
 
 @attrs.frozen(slots=True)
@@ -124,7 +168,16 @@ class FinishDelta:
     raw: str = ""
 
 
-Delta = TextDelta | ThinkingDelta | ToolCallDelta | UsageDelta | FinishDelta
+Delta = (
+    TextDelta
+    | ThinkingDelta
+    | RefusalDelta
+    | CitationDelta
+    | VendorItemDelta
+    | ToolCallDelta
+    | UsageDelta
+    | FinishDelta
+)
 
 
 @attrs.frozen(slots=True)
@@ -136,49 +189,98 @@ class ModelOutput:
     usage: Usage = Usage()
     model: str = ""
     request_id: str | None = None
+    finish_raw: str = ""
+
+
+@attrs.frozen(slots=True)
+class EmbedInput:
+    """Texts to turn into vectors. ``model`` is the provider's own name.
+
+    Args:
+        dimensions: Length of the vectors, where the model can choose; None for its own.
+        purpose: What the vectors are for, where the vendor makes a difference.
+    """
+
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    purpose: Literal["query", "document"] | None = None
+
+
+@attrs.frozen(slots=True)
+class EmbedOutput:
+    """One vector for each text, in the order of the texts."""
+
+    vectors: tuple[tuple[float, ...], ...] = attrs.field(repr=lambda v: f"<{len(v)} vectors>")
+    usage: Usage = Usage()
+    model: str = ""
 
 
 class _CallDraft:
-    __slots__ = ("arguments", "id", "name")
+    __slots__ = ("arguments", "id", "name", "signature")
 
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
+        self.signature: str | None = None
+
+
+class _TextDraft:
+    __slots__ = ("citations", "kind", "pieces", "signature")
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.pieces: list[str] = []
+        self.signature: str | None = None
+        self.citations: list[Citation] = []
 
 
 class Fold:
     """Folds deltas into a `ModelOutput`, in time linear in their number.
 
-    Adjacent text (or thinking) becomes one part; a tool call keeps its fragments until the end.
+    Adjacent text (thinking, refusal) becomes one part; a signature ends it. A tool call keeps its
+    fragments until the end.
     """
 
-    __slots__ = ("_calls", "_finish", "_order", "_usage")
+    __slots__ = ("_calls", "_finish", "_order", "_raw", "_usage")
 
     def __init__(self) -> None:
         # Parts in the order in which they began.
-        self._order: list[_TextDraft | _CallDraft] = []
+        self._order: list[_TextDraft | _CallDraft | VendorItem] = []
         self._calls: dict[int, _CallDraft] = {}
         self._usage = Usage()
         self._finish: FinishReason | None = None
+        self._raw = ""
 
     @property
     def finished(self) -> bool:
         """Whether the model said why it stopped."""
         return self._finish is not None
 
+    @property
+    def usage(self) -> Usage:
+        return self._usage
+
     def add(self, delta: Delta) -> None:
+        """Take in the next delta."""
         match delta:
-            case TextDelta(text):
-                self._text("text", text, None)
+            case TextDelta(text, signature):
+                self._text("text", text, signature)
             case ThinkingDelta(text, signature):
                 self._text("thinking", text, signature)
+            case RefusalDelta(text):
+                self._text("refusal", text, None)
             case ToolCallDelta():
                 self._call(delta)
             case UsageDelta(usage):
                 self._usage = usage
-            case FinishDelta(reason):
-                self._finish = reason
+            case FinishDelta(reason, raw):
+                self._finish, self._raw = reason, raw
+            case CitationDelta(citation):
+                self._cite(citation)
+            case VendorItemDelta(item):
+                self._order.append(item)
 
     def _text(self, kind: str, text: str, signature: str | None) -> None:
         last = self._order[-1] if self._order else None
@@ -191,6 +293,15 @@ class Fold:
         if signature is not None:
             last.signature = signature
 
+    def _cite(self, citation: Citation) -> None:
+        for draft in reversed(self._order):
+            if isinstance(draft, _TextDraft) and draft.kind == "text":
+                draft.citations.append(citation)
+                return
+        draft = _TextDraft("text")
+        draft.citations.append(citation)
+        self._order.append(draft)
+
     def _call(self, delta: ToolCallDelta) -> None:
         draft = self._calls.get(delta.index)
         if draft is None:
@@ -202,20 +313,23 @@ class Fold:
             draft.name = delta.name
         if delta.arguments:
             draft.arguments.append(delta.arguments)
+        if delta.signature is not None:
+            draft.signature = delta.signature
 
     def message(self) -> AssistantMessage:
         """Return what has arrived so far."""
-        parts: list[Text | Thinking | ToolCall] = []
-        position = 0
+        parts: list[Text | Thinking | Refusal | ToolCall | VendorItem] = []
+        calls = 0
         for draft in self._order:
-            if isinstance(draft, _CallDraft):
-                call_id = draft.id or f"call_{position}"
-                parts.append(ToolCall(call_id, draft.name, "".join(draft.arguments) or "{}"))
-                position += 1
-            elif draft.kind == "text":
-                parts.append(Text("".join(draft.pieces)))
+            if isinstance(draft, VendorItem):
+                parts.append(draft)
+            elif isinstance(draft, _CallDraft):
+                arguments = "".join(draft.arguments) or "{}"
+                call_id = draft.id or f"call_{calls}"
+                parts.append(ToolCall(call_id, draft.name, arguments, draft.signature))
+                calls += 1
             else:
-                parts.append(Thinking("".join(draft.pieces), draft.signature))
+                parts.append(_finished_text(draft))
         return AssistantMessage(tuple(parts))
 
     def output(self, *, model: str = "", request_id: str | None = None) -> ModelOutput:
@@ -224,20 +338,16 @@ class Fold:
         finish: FinishReason = self._finish or "other"
         if finish == "stop" and message.tool_calls:
             finish = "tool_calls"
-        return ModelOutput(message, finish, self._usage, model, request_id)
-
-    @property
-    def usage(self) -> Usage:
-        return self._usage
+        return ModelOutput(message, finish, self._usage, model, request_id, self._raw)
 
 
-class _TextDraft:
-    __slots__ = ("kind", "pieces", "signature")
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.pieces: list[str] = []
-        self.signature: str | None = None
+def _finished_text(draft: _TextDraft) -> Text | Thinking | Refusal:
+    text = "".join(draft.pieces)
+    if draft.kind == "thinking":
+        return Thinking(text, draft.signature)
+    if draft.kind == "refusal":
+        return Refusal(text)
+    return Text(text, draft.signature, tuple(draft.citations))
 
 
 def fold(deltas: Iterable[Delta]) -> ModelOutput:

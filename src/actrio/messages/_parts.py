@@ -15,11 +15,13 @@ from actrio.errors import InvalidRequest, LimitExceeded
 
 __all__ = [
     "AssistantMessage",
+    "Citation",
     "Document",
     "FinishReason",
     "Image",
     "Message",
     "Part",
+    "Refusal",
     "Text",
     "Thinking",
     "ToolCall",
@@ -28,6 +30,7 @@ __all__ = [
     "ToolResultState",
     "Usage",
     "UserMessage",
+    "VendorItem",
     "user_message",
 ]
 
@@ -38,20 +41,69 @@ ToolResultState = Literal["success", "error", "timeout", "disabled", "sealed"]
 
 
 @attrs.frozen(slots=True)
+class Citation:
+    """Where a piece of text comes from, as far as the vendor says.
+
+    Attributes:
+        source: A URL, a title or a document's id.
+        title: How the vendor calls it.
+        quote: The cited words.
+        vendor: The vendor's own object, as JSON text.
+    """
+
+    source: str
+    title: str = ""
+    quote: str = ""
+    vendor: str = ""
+
+
+@attrs.frozen(slots=True)
 class Text:
-    """Visible text."""
+    """Visible text; ``signature`` must go back unchanged where a vendor asks (Gemini)."""
 
     type: ClassVar[str] = "text"
     text: str
+    signature: str | None = None
+    citations: tuple[Citation, ...] = ()
 
 
 @attrs.frozen(slots=True)
 class Thinking:
-    """Reasoning that a model showed; ``signature`` must go back unchanged where a vendor asks."""
+    """Reasoning that a model showed; ``signature`` must go back unchanged where a vendor asks.
+
+    The text may be empty: some vendors show only that there was reasoning.
+    """
 
     type: ClassVar[str] = "thinking"
     text: str
     signature: str | None = None
+
+
+@attrs.frozen(slots=True)
+class Refusal:
+    """The model declined, in its own words."""
+
+    type: ClassVar[str] = "refusal"
+    text: str
+
+
+@attrs.frozen(slots=True)
+class VendorItem:
+    """Something that only its vendor understands, and that must go back to it unchanged.
+
+    Encrypted or redacted reasoning, and the calls and results of tools that the vendor itself
+    runs. A dialect sends back its own and leaves out the others'.
+
+    Attributes:
+        vendor: The dialect that made it, for example ``anthropic``.
+        kind: The vendor's type of it, for example ``redacted_thinking``.
+        data: The vendor's object, as JSON text.
+    """
+
+    type: ClassVar[str] = "vendor_item"
+    vendor: str
+    kind: str
+    data: str = attrs.field(repr=lambda data: f"<{len(data)} characters>")
 
 
 def _one_source(instance: Any, _attribute: Any, _value: Any) -> None:
@@ -91,6 +143,7 @@ class ToolCall:
     id: str
     name: str
     arguments: str = "{}"
+    signature: str | None = None
 
 
 @attrs.frozen(slots=True)
@@ -108,7 +161,7 @@ class ToolResult:
         return self.state != "success"
 
 
-Part = Text | Thinking | Image | Document | ToolCall
+Part = Text | Thinking | Refusal | Image | Document | ToolCall | VendorItem
 
 
 @attrs.frozen(slots=True)
@@ -150,11 +203,20 @@ class AssistantMessage:
     """What a model said; parts in the order in which they began."""
 
     role: ClassVar[str] = "assistant"
-    parts: tuple[Text | Thinking | ToolCall, ...]
+    parts: tuple[Text | Thinking | Refusal | ToolCall | VendorItem, ...]
 
     @property
     def text(self) -> str:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def refusal(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Refusal))
+
+    @property
+    def shown(self) -> str:
+        """What a person is shown: the text, or the refusal where there is none."""
+        return self.text or self.refusal
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:

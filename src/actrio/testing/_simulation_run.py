@@ -53,7 +53,7 @@ def run_seed(seed: int) -> ProgramReport:
     return run_program(random_program(seed), seed=seed)
 
 
-def run_program(program: Program, *, seed: int, hang_seconds: float = 30.0) -> ProgramReport:
+def run_program(program: Program, *, seed: int, hang_seconds: float = 5.0) -> ProgramReport:
     """Run ``program`` once, on the scheduling of ``seed``, and check every invariant.
 
     Nothing of the program raises here: what goes wrong is in the report.
@@ -122,9 +122,9 @@ class _Run:
                         await self._inside(outside, block)
                     finally:
                         asked_at = trio.current_time()
-        except _Raised:
+        except* _Raised:
             pass
-        except RestartBudgetExceeded:
+        except* RestartBudgetExceeded:
             gave_up = True
             self.ledger.counts["escalations"] += 1
         assert system is not None

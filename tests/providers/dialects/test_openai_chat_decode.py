@@ -98,7 +98,7 @@ def test_the_last_usage_wins_and_a_repeated_finish_is_one() -> None:
 
 def test_a_refusal_is_shown() -> None:
     """What a model says in place of an answer is its answer."""
-    assert answer("refusal").message.text == "I can't help with that."
+    assert answer("refusal").message.refusal == "I can't help with that."
 
 
 def test_whole_answers_are_read() -> None:

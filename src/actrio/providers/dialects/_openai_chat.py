@@ -26,6 +26,7 @@ from actrio.messages import (
     FinishDelta,
     FinishReason,
     ModelInput,
+    RefusalDelta,
     TextDelta,
     ThinkingDelta,
     ToolCallDelta,
@@ -286,8 +287,7 @@ class OpenAiChatDecoder:
             if text := _text(piece.content):
                 deltas.append(TextDelta(text))
             if piece.refusal:
-                # A refusal is the answer that a person must see.
-                deltas.append(TextDelta(piece.refusal))
+                deltas.append(RefusalDelta(piece.refusal))
             for position, call in enumerate(piece.tool_calls or ()):
                 deltas.append(self._call(call, position, whole=choice.message is not None))
         if choice.finish_reason:

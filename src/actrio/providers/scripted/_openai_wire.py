@@ -13,6 +13,7 @@ import msgspec
 from actrio.errors import InvalidRequest
 from actrio.messages import (
     AssistantMessage,
+    CitationDelta,
     Delta,
     Document,
     FinishDelta,
@@ -21,6 +22,7 @@ from actrio.messages import (
     ModelInput,
     ModelOptions,
     ModelOutput,
+    RefusalDelta,
     Text,
     TextDelta,
     ThinkingDelta,
@@ -33,6 +35,7 @@ from actrio.messages import (
     Usage,
     UsageDelta,
     UserMessage,
+    VendorItemDelta,
 )
 
 __all__ = ["DONE", "ChatRequest", "ChunkWriter", "read_request", "whole_answer"]
@@ -256,6 +259,10 @@ class ChunkWriter:
                 return b""
             case ThinkingDelta(text):
                 return self._chunk(b'{"reasoning_content":' + _encode(text) + b"}")
+            case RefusalDelta(text):
+                return self._chunk(b'{"refusal":' + _encode(text) + b"}")
+            case CitationDelta() | VendorItemDelta():
+                raise AssertionError("a script says nothing of this kind")
 
     def closing(self) -> bytes:
         """Return what follows the last delta: usage where it was asked for, and the end mark."""
