@@ -48,7 +48,10 @@ def test_the_drawing_covers_every_ending(load_tool):
     drawing = load_tool("draw_machines")
     text = "\n".join(drawing.decisions())
     assert all(reason in text for reason in drawing.FINISH_REASONS)
-    outcomes = {drawing.told(Finish("failed", "error")), drawing.told(Finish("completed", "refusal"))}
+    outcomes = {
+        drawing.told(Finish("failed", "error")),
+        drawing.told(Finish("completed", "refusal")),
+    }
     assert all(outcome in text for outcome in outcomes)
 
 

@@ -299,7 +299,7 @@ class Cell:
     def request_stop(self, reason: ExitReason) -> None:
         """Let the activation end after what it handles now, within ``shutdown_seconds``."""
         activation = self.activation
-        if activation is None or activation.stop_reason is not None:
+        if activation is None or activation.stop_reason not in (None, "passivated"):
             return
         if reason != "passivated":
             self.state = "stopping"

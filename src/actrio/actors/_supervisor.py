@@ -204,8 +204,6 @@ class Supervisor:
             self._bury(cell, "dead", Exit("shutdown"))
         else:
             cell.request_stop("shutdown")
-            if cell.activation is not None and cell.activation.stop_reason == "passivated":
-                cell.activation.stop_reason = "shutdown"
 
     def came_up(self, cell: Cell) -> None:
         """An activation is through on_start."""

@@ -94,6 +94,7 @@ class Ledger:
         self.control: Counter[str] = Counter()  # sent to an actor that is up, and not yet heard
         self.jumps: list[tuple[float, float]] = []  # of the clock: when, and by how many seconds
         self.restarts: defaultdict[str, list[float]] = defaultdict(list)
+        self.budgets: list[tuple[str, list[float]]] = []  # of addresses that were made anew
         self._sequences: Counter[tuple[int, str]] = Counter()
         self._latest: dict[tuple[int, str], int] = {}
         self._senders: dict[trio.lowlevel.Task, int] = {}

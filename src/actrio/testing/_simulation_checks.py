@@ -50,7 +50,7 @@ def _check_rest(world: World) -> None:
 def check_budgets(world: World) -> None:
     """Check I5: within any period, no more restarts than the intensity."""
     program = world.program
-    for path, times in world.ledger.restarts.items():
+    for path, times in (*world.ledger.budgets, *world.ledger.restarts.items()):
         intensity = _intensity(program, path)
         if intensity is None:
             continue

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 import trio
+import trio.testing
 
 from actrio.actors import ActorSystem, open_actor_system
 from actrio.errors import ActrioError, RestartBudgetExceeded
@@ -101,6 +102,7 @@ class _Run:
             await self._live_through(outside)
             self._over = True
             await self._senders_end(outside)
+            await trio.testing.wait_all_tasks_blocked()  # what came in by the threads' door
             outside.cancel_scope.cancel(reason="the run is over")
         if live_tasks() != before:
             self.ledger.wrong("I6", f"tasks are left: {live_tasks()}")
@@ -273,6 +275,7 @@ class _Run:
         self._resume_all()
         with trio.move_on_after(REST_SECONDS) as limit:
             await self._idle.wait()
+            await trio.sleep(0.25)
             while not at_rest(self.world):
                 await trio.sleep(0.25)
         self.ledger.look(self.world.system.tree())
