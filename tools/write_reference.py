@@ -162,7 +162,7 @@ def turn_result() -> list[str]:
     reasons = attributes_of(TurnResult) | {"turn": "The turn's id."}
     return table(
         ["field", "meaning"],
-        ([f"`{f.name}`", reasons[f.name]] for f in attrs.fields(TurnResult)),
+        ([f"`{f.name}`", reasons.get(f.name, "")] for f in attrs.fields(TurnResult)),
     )
 
 
@@ -202,7 +202,7 @@ def settings_of(cls: type) -> Callable[[], list[str]]:
     def rows() -> Iterator[list[str]]:
         reasons = attributes_of(cls)
         for field in attrs.fields(cls):
-            yield [f"`{field.name}`", _default(field), reasons[field.name]]
+            yield [f"`{field.name}`", _default(field), reasons.get(field.name, "")]
 
     return lambda: table(["key", "default", "meaning and reason"], rows())
 

@@ -1,216 +1,200 @@
-"""The kernel against the raw Trio floor, in one run: `python -m bench.kernel` (or `make bench`).
+"""The kernel against the raw Trio floor, and on demand against its peers, in one table.
 
-Rates are best of three on process CPU time, because a shared machine makes wall time a lottery.
-The floor is what the same exchange costs with a bare Trio channel and a one-shot reply slot.
+``python -m bench.kernel`` (or ``make bench``): everything but the peers, under a minute.
+``--peers`` also installs and measures other actor libraries, each in an environment of its own.
+``--flat`` also looks for growth over a million messages and 10^5 restarts and activations.
+``--quick`` runs everything small, to see that it runs. ``--json`` prints the rows as JSON.
+
+Rates are per second of process CPU time, best of several runs; memory is resident, in a fresh
+process each. What is to be reached stands beside what was measured.
 """
 
 from __future__ import annotations
 
-import gc
+import argparse
+import functools
+import json
 import os
 import platform
-import resource
 import sys
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any
 
+import attrs
 import trio
 
-from actrio.actors import Actor, ChildSpec, Context, MailboxSpec, SupervisorSpec, open_actor_system
-from actrio.errors import MailboxFull
-
-N = int(os.environ.get("BENCH_N", "50000"))
-ACTORS = int(os.environ.get("BENCH_ACTORS", "10000"))
+from bench.kernel import floor, kernel, rings
+from bench.kernel.measure import N, best, in_own_process
+from bench.kernel.peers import PEERS, measure
 
 
-class Echo(Actor[Any]):
-    async def receive(self, message: Any, ctx: Context) -> Any:
-        if message == "stream":
-            for n in range(N):
-                await ctx.emit(n)
-        return message
+@attrs.frozen
+class Row:
+    """One line: the floor and actrio in the same unit, and what is to be reached.
+
+    Args:
+        at_least: Of the floor where there is one (``times_floor``), else in the row's unit.
+        at_most: The same, where less is better.
+        peer_key: Under what a peer's program reports the same.
+    """
+
+    what: str
+    unit: str
+    actrio: float
+    floor: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    times_floor: bool = False
+    peer_key: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        return self.actrio / self.floor if self.floor else None
+
+    @property
+    def reached(self) -> bool | None:
+        value = self.ratio if self.times_floor else self.actrio
+        if value is None or (self.at_least is None and self.at_most is None):
+            return None
+        if self.at_least is not None:
+            return value >= self.at_least
+        return value <= (self.at_most or 0.0)
+
+    @property
+    def to_reach(self) -> str:
+        if self.at_least is not None:
+            return f"≥ {_short(self.at_least)}" + (" ×" if self.times_floor else "")
+        return f"≤ {_short(self.at_most)}" if self.at_most is not None else ""
 
 
-class Reply:
-    """The floor's one-shot reply."""
-
-    __slots__ = ("done", "task", "value")
-
-    def __init__(self) -> None:
-        self.task: trio.lowlevel.Task | None = None
-        self.done = False
-        self.value: Any = None
-
-    def set(self, value: Any) -> None:
-        self.value, self.done = value, True
-        if self.task is not None:
-            trio.lowlevel.reschedule(self.task)
-
-    async def get(self) -> Any:
-        if not self.done:
-            self.task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.SUCCEEDED)
-        return self.value
-
-
-async def clients(ask: Callable[[int], Awaitable[Any]], count: int) -> None:
-    async def client() -> None:
-        for n in range(N // count):
-            await ask(n)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(count):
-            nursery.start_soon(client)
-
-
-async def floor_ask(count: int) -> float:
-    send, receive = trio.open_memory_channel[tuple[int, Reply]](64)
-
-    async def echo() -> None:
-        async for value, reply in receive:
-            reply.set(value)
-
-    async def ask(n: int) -> Any:
-        reply = Reply()
-        await send.send((n, reply))
-        return await reply.get()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(echo)
-        spent = await measured(lambda: clients(ask, count))
-        nursery.cancel_scope.cancel()
-    return N / spent
-
-
-async def kernel_ask(count: int) -> float:
-    async with open_actor_system() as system:
-        ref = await system.spawn(ChildSpec("echo", Echo))
-        return N / await measured(lambda: clients(ref.ask, count))
-
-
-async def floor_tell() -> float:
-    send, receive = trio.open_memory_channel[int](64)
-
-    async def drain() -> None:
-        while True:
-            await receive.receive()
-            try:
-                while True:
-                    receive.receive_nowait()
-            except trio.WouldBlock:
-                pass
-
-    async def feed() -> None:
-        for n in range(N):
-            try:
-                send.send_nowait(n)
-            except trio.WouldBlock:
-                await send.send(n)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(drain)
-        spent = await measured(feed)
-        nursery.cancel_scope.cancel()
-    return N / spent
-
-
-async def kernel_tell() -> float:
-    async with open_actor_system() as system:
-        ref = await system.spawn(ChildSpec("echo", Echo))
-
-        async def feed() -> None:
-            for n in range(N):
-                try:
-                    ref.tell_nowait(n)
-                except MailboxFull:
-                    await ref.tell(n)
-            await ref.ask("end")
-
-        return N / await measured(feed)
-
-
-async def floor_stream() -> float:
-    send, receive = trio.open_memory_channel[int](32)
-
-    async def produce() -> None:
-        async with send:
-            for n in range(N):
-                await send.send(n)
-
-    async def consume() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(produce)
-            async for _ in receive:
-                pass
-
-    return N / await measured(consume)
-
-
-async def kernel_stream() -> float:
-    async with open_actor_system() as system:
-        ref = await system.spawn(ChildSpec("echo", Echo))
-
-        async def consume() -> None:
-            async with ref.stream("stream") as items:
-                async for _ in items:
-                    pass
-
-        return N / await measured(consume)
-
-
-async def measured(work: Callable[[], Awaitable[None]]) -> float:
-    started = time.process_time()
-    await work()
-    return time.process_time() - started
-
-
-async def idle_actors() -> tuple[float, float, float]:
-    """Return bytes per idle actor, and spawn and stop time of all of them in seconds."""
-    gc.collect()
-    before = _rss_bytes()
-    async with open_actor_system() as system:
-        pool = await system.supervise(
-            SupervisorSpec("pool", on_exceeded="quarantine", stop_order="together")
+def rates(repeats: int, quick: bool) -> list[Row]:
+    few = 200 if quick else 5000
+    pairs = functools.partial(best, repeats)
+    rows = []
+    for clients, least in ((1, 0.75), (100, 0.9)):
+        low, ours = pairs(lambda c=clients: floor.ask(c), lambda c=clients: kernel.ask(c))
+        rows.append(
+            Row(
+                f"ask, {clients} client(s)",
+                "/s",
+                ours,
+                low,
+                at_least=least,
+                times_floor=True,
+                peer_key=f"ask_{clients}",
+            )
         )
-        started = time.process_time()
-        for n in range(ACTORS):
-            await system.spawn(ChildSpec(str(n), Echo, mailbox=MailboxSpec()), under=pool)
-        spawned = time.process_time() - started
-        gc.collect()
-        each = (_rss_bytes() - before) / ACTORS
-        started = time.process_time()
-    return each, spawned, time.process_time() - started
+    low, ours = pairs(lambda: floor.ask(1, deadline=True), lambda: kernel.ask(1, deadline=True))
+    rows.append(Row("ask, each with a deadline of its own", "/s", ours, low))
+    low, ours = pairs(floor.tell, kernel.tell)
+    rows.append(Row("tell, batched", "/s", ours, low, at_least=1e6, peer_key="tell"))
+    low, ours = pairs(floor.tell_awaited, kernel.tell_awaited)
+    rows.append(Row("tell, awaited each", "/s", ours, low))
+    for size, tokens in ((100, 10), (1000, 100)):
+        low, ours = pairs(
+            lambda s=size, t=tokens: floor.ring(s, t), lambda s=size, t=tokens: kernel.ring(s, t)
+        )
+        rows.append(Row(f"ring of {size}, {tokens} tokens, hops", "/s", ours, low))
+    low, ours = pairs(floor.stream, kernel.stream)
+    rows.append(Row("streamed item", "µs", 1e6 / ours, 1e6 / low, at_most=1.5))
+    low, ours = pairs(lambda: floor.spawn_and_stop(few), lambda: kernel.spawn_and_stop(few))
+    rows.append(Row("spawn and stop", "µs", 1e6 / ours, 1e6 / low, peer_key="spawn_us"))
+    (ours,) = pairs(lambda: kernel.wake_and_sleep(few))
+    rows.append(Row("wake one address, put one to sleep", "µs", 1e6 / ours))
+    (ours,) = pairs(lambda: kernel.restart_storm(few // 5))
+    rows.append(Row(f"restart storm of {few // 5}, each", "µs", 1e6 / ours))
+    (ours,) = pairs(lambda: kernel.deep_tree(50))
+    rows.append(Row("tree of 50 floors, up, asked, down", "ms", 1e3 / ours))
+    low, ours = pairs(rings.channel, rings.ring)
+    rows.append(Row("mailbox alone: put and take", "/s", ours, low))
+    return rows
 
 
-def _rss_bytes() -> int:
-    if sys.platform == "linux":
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def memory(quick: bool) -> list[Row]:
+    count = 1000 if quick else 20_000
+    low = in_own_process("floor_tasks", count)["bytes_each"]
+    slot = in_own_process("slot_tasks", count)["bytes_each"]
+    idle = in_own_process("idle_actors", count)["bytes_each"]
+    asleep = in_own_process("sleeping_addresses", count)["bytes_each"]
+    living = 1000 if quick else 100_000
+    many = in_own_process("many", living)
+    assert many["tasks_left"] == 0, many
+    return [
+        Row("parked task with an empty ring", "bytes", slot, low),
+        Row("idle actor", "bytes", idle, low, at_most=6 * 1024, peer_key="idle"),
+        Row("address asleep, its ref held", "bytes", asleep, at_most=300),
+        Row(f"{living:,} actors: start", "s", many["spawn_seconds"], at_most=10),
+        Row(f"{living:,} actors: whole process", "GB", many["rss_gb"], at_most=0.6),
+        Row(f"{living:,} actors: full collection", "s", many["collection_seconds"]),
+        Row(f"{living:,} actors: clean stop", "s", many["stop_seconds"], at_most=10),
+    ]
 
 
-def best(measure: Callable[[], Awaitable[float]]) -> float:
-    return max(trio.run(measure) for _ in range(3))
+def flat(quick: bool) -> list[Row]:
+    share = 100 if quick else 1
+    return [
+        Row(what, "%", in_own_process(name, rounds // share)["growth_percent"], at_most=2)
+        for what, name, rounds in (
+            ("growth over 10^6 messages", "flat_messages", 10**6),
+            ("growth over 10^5 restarts", "flat_restarts", 10**5),
+            ("growth over 10^5 activations", "flat_addresses", 10**5),
+        )
+    ]
 
 
-def row(name: str, floor: float, kernel: float) -> None:
-    print(f"{name:24} {floor:>12,.0f} {kernel:>12,.0f} {kernel / floor:>8.2f}")
+def _short(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}"
 
 
-def main() -> None:
-    print(f"Python {platform.python_version()}, trio {trio.__version__}, N={N:,}")
-    print(f"{'per CPU second':24} {'raw Trio':>12} {'actrio':>12} {'ratio':>8}")
-    for count in (1, 100):
-        floor, kernel = best(lambda c=count: floor_ask(c)), best(lambda c=count: kernel_ask(c))  # type: ignore[misc]
-        row(f"ask, {count} client(s)", floor, kernel)
-    row("tell", best(floor_tell), best(kernel_tell))
-    row("streamed items", best(floor_stream), best(kernel_stream))
-    each, spawned, stopped = trio.run(idle_actors)
-    print(
-        f"{ACTORS:,} idle actors: {each:,.0f} bytes each, spawn {spawned:.2f} s, stop {stopped:.2f} s"
-    )
+def table(rows: list[Row], peers: dict[str, dict[str, float | str]]) -> None:
+    heads = ["what", "unit", "raw Trio", "actrio", "ratio", "to reach", "", *peers]
+    lines = [heads]
+    for row in rows:
+        ratio = f"{row.ratio:.2f}" if row.ratio is not None else ""
+        mark = {True: "ok", False: "below", None: ""}[row.reached]
+        told = [peers[name].get(row.peer_key) for name in peers]
+        shown = [_short(value) if isinstance(value, float) else "" for value in told]
+        value, low = _short(row.actrio), _short(row.floor)
+        lines.append([row.what, row.unit, low, value, ratio, row.to_reach, mark, *shown])
+    widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
+    for line in lines:
+        left = [cell.ljust(width) for cell, width in zip(line[:2], widths[:2], strict=True)]
+        right = [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
+        print("  ".join(left + right).rstrip())
+    for name, found in peers.items():
+        print(f"{name}: {found.get('version') or 'left out: ' + str(found.get('missing'))}")
+
+
+def peers_found() -> dict[str, dict[str, float | str]]:
+    found = {name: measure(name) for name in PEERS}
+    for each in found.values():
+        if isinstance(spawn := each.get("spawn"), float):
+            each["spawn_us"] = 1e6 / spawn
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench.kernel", description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--peers", action="store_true", help="install and measure the peers")
+    parser.add_argument("--flat", action="store_true", help="look for growth over many rounds")
+    parser.add_argument("--quick", action="store_true", help="small numbers of everything")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of which the best counts")
+    wanted = parser.parse_args()
+    repeats = 1 if wanted.quick else wanted.repeats
+    rows = rates(repeats, wanted.quick) + memory(wanted.quick)
+    if wanted.flat:
+        rows += flat(wanted.quick)
+    peers = peers_found() if wanted.peers else {}
+    machine = f"Python {platform.python_version()}, trio {trio.__version__}, {os.cpu_count()} CPUs"
+    if wanted.json:
+        shown = [{**attrs.asdict(row), "ratio": row.ratio, "reached": row.reached} for row in rows]
+        print(json.dumps({"machine": machine, "n": N, "rows": shown, "peers": peers}, indent=1))
+    else:
+        print(f"{machine}, N={N:,}, best of {repeats}, per second of CPU time")
+        table(rows, peers)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,7 +8,9 @@
     │   ├── NotFound           no such agent, session, turn, tool, file
     │   ├── NotSupported       true of this provider or version; says what to do instead
     │   ├── Conflict           the state does not allow it now (session busy, name taken)
-    │   │   └── DeadlockError  waiting here could never end
+    │   │   ├── DeadlockError  waiting here could never end
+    │   │   ├── SessionOwned   another process or owner writes this session
+    │   │   └── SessionFenced  somebody else claimed the session since; this claim is over
     │   └── LimitExceeded      larger than a stated bound
     │       ├── ContextWindowExceeded
     │       └── StepLimitExceeded
@@ -26,6 +28,10 @@
     │   ├── Overloaded
     │   │   └── MailboxFull
     │   └── ActorStopped       the address is gone or going
+    ├── StorageError           what is kept, or the disk beneath it, needs a person
+    │   ├── StorageDamaged     something stored does not check; says where; nothing was altered
+    │   ├── StorageFull        no room is left; nothing acknowledged is lost
+    │   └── StorageUnavailable the disk refuses: no permission, read-only, input/output error
     ├── TurnAborted          somebody asked for the end, and got it
     ├── DeadlineExceeded
     └── BugError               our mistake, or yours inside a callback
@@ -78,7 +84,13 @@ __all__ = [
     "ProviderProtocolError",
     "ProviderUnreachable",
     "RestartBudgetExceeded",
+    "SessionFenced",
+    "SessionOwned",
     "StepLimitExceeded",
+    "StorageDamaged",
+    "StorageError",
+    "StorageFull",
+    "StorageUnavailable",
     "StreamTruncated",
     "ToolFailed",
     "TurnAborted",
@@ -205,6 +217,18 @@ class Conflict(CallerError):
 
 class DeadlockError(Conflict):
     """Waiting here could never end: the waits form a cycle."""
+
+
+class SessionOwned(Conflict):
+    """Another owner writes this session; ``owner`` says who."""
+
+    def __init__(self, message: str, *, owner: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy, data={"owner": owner})
+        self.owner = owner
+
+
+class SessionFenced(Conflict):
+    """The session was claimed by somebody else since, so this claim writes no more."""
 
 
 class LimitExceeded(CallerError):
@@ -345,6 +369,47 @@ class ActorStopped(BusyError):
     @property
     def retryable(self) -> bool:
         return False
+
+
+class StorageError(ActrioError):
+    """What is kept, or the disk beneath it, does not allow the call; nothing was altered."""
+
+    kind = "storage"
+
+
+class StorageDamaged(StorageError):
+    """Something stored does not check; it is never read as less than it was.
+
+    Args:
+        message: What does not check.
+        file: The file's path within the store.
+        offset: Where in it, in bytes.
+        session: Whose record it is, where that is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str,
+        offset: int,
+        session: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(
+            message, remedy=remedy, data={"file": file, "offset": offset, "session": session}
+        )
+        self.file = file
+        self.offset = offset
+        self.session = session
+
+
+class StorageFull(StorageError):
+    """No room is left on the disk; what was acknowledged is kept, nothing new is."""
+
+
+class StorageUnavailable(StorageError):
+    """The disk refuses to be read or written: no permission, read-only, input/output error."""
 
 
 class TurnAborted(ActrioError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -348,8 +351,16 @@ async def test_a_message_that_comes_up_after_its_deadline_is_skipped(autojump_cl
         with trio.move_on_after(5) as scope:
             await ref.ask("too late")
         assert scope.cancelled_caught
+        ref.tell_nowait(("sleep", 1))
+        await wait_all_tasks_blocked()
+        ref.tell_nowait("burn")
+        with trio.move_on_after(5) as scope:
+            async with ref.stream("too late") as items:
+                async for _ in items:
+                    pass
+        assert scope.cancelled_caught
         assert await ref.ask("next") == "next"
-        assert outcomes(system) == {"handled": 3, "skipped": 1}
+        assert outcomes(system) == {"handled": 5, "skipped": 2}
     assert "too late" not in log
 
 
@@ -484,3 +495,25 @@ async def test_an_on_stop_that_does_not_end_is_named(autojump_clock):
         assert trio.current_time() - started == pytest.approx(2)
         (letter,) = system.dead_letters.latest()
         assert (letter.path, letter.reason) == ("/lingering", "stuck")
+
+
+async def test_an_idle_actor_keeps_no_message_alive():
+    """What was handled, told or asked, and what was answered is free once the actor is idle."""
+
+    class Heavy:
+        """Something that can be referred to weakly."""
+
+    class Maker(Actor):
+        async def receive(self, message, ctx):
+            return Heavy()
+
+    async with open_actor_system() as system:
+        ref = await system.spawn(ChildSpec("maker", Maker))
+        told, asked = Heavy(), Heavy()
+        alive = [weakref.ref(told), weakref.ref(asked)]
+        ref.tell_nowait(told)
+        alive.append(weakref.ref(await ref.ask(asked)))
+        del told, asked
+        await wait_all_tasks_blocked()
+        gc.collect()
+        assert [each() for each in alive] == [None, None, None]

@@ -68,7 +68,7 @@ async def test_threads_are_told_when_the_trio_thread_does_not_keep_up():
     async with open_actor_system() as system:
         ref = await system.spawn(ChildSpec("sink", lambda: Sink([])))
         door = system.threads()
-        with pytest.raises(MailboxFull, match="does not|wait for the Trio thread") as caught:
+        with pytest.raises(MailboxFull, match="wait for the Trio thread") as caught:
             for n in range(20_000):
                 door.tell(ref, n)
         assert caught.value.remedy

@@ -28,6 +28,7 @@ class Clocked(Actor):
                 self.log.append((message, round(trio.current_time(), 3)))
             case _:
                 return message(ctx.timers)
+        return None
 
 
 async def spawn(system, log, **kw):
@@ -135,6 +136,24 @@ async def test_a_tick_without_room_is_a_dead_letter_and_the_timer_goes_on(autoju
         await trio.sleep(4.6)
         assert system.dead_letters.counts == {"dropped": 2}
         assert len(log) == 2
+
+
+async def test_a_filter_that_refuses_a_tick_harms_no_other_timer(autojump_clock):
+    """Whatever a send filter raises, the tick is a dead letter and the timers go on."""
+    log = []
+
+    def picky(message):
+        if message == "refused":
+            raise ValueError("not this")
+        return message
+
+    async with open_actor_system() as system:
+        ref = await spawn(system, log, send_filters=(picky,))
+        await ref.ask(lambda t: t.once("a", 1, "refused"))
+        await ref.ask(lambda t: t.once("b", 2, "tick"))
+        await trio.sleep(5)
+        assert log == [("tick", 2)]
+        assert system.dead_letters.counts == {"filtered": 1}
 
 
 async def test_setting_and_cancelling_in_a_loop_does_not_grow_the_heap(autojump_clock):

@@ -106,6 +106,17 @@ def test_each_finish_reason_has_its_ending(finish, outcome, stop):
     assert isinstance(command.error, ProviderError) == (outcome == "failed")
 
 
+@pytest.mark.parametrize("finish", ["content_filter", "error"])
+def test_calls_of_an_answer_that_was_stopped_never_run(finish):
+    """A filtered or broken answer is no wish to run its tools; they are sealed as not started."""
+    state, _ = begin(USER, LIMITS)
+    state, command = after_model(state, said(calls=2, finish=finish), None)
+    assert isinstance(command, Finish)
+    kept = sealed(state, error=command.error)
+    assert [result.state for result in kept[-1].results] == ["sealed", "sealed"]
+    assert history_problems(kept) == []
+
+
 def test_a_wrong_output_goes_back_and_then_fails():
     """An invalid answer is corrected as often as allowed; then the turn fails as such."""
     state, _ = begin(USER, LIMITS)

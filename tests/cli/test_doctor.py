@@ -79,11 +79,16 @@ async def test_reachability_is_asked_online(actrio: Any, folder: Path) -> None:
                 f'[providers.gone]\nbase_url = "http://127.0.0.1:{port}/v1"\n'
             )
             done = await actrio("doctor", "--online")
+            (folder / "actrio.toml").write_text(
+                f'model = "gone:x"\n[providers.gone]\nbase_url = "http://127.0.0.1:{port}/v1"\n'
+            )
+            default_gone = await actrio("doctor", "--online")
         nursery.cancel_scope.cancel()
     assert "✓ reach here" in done.out
     assert "✗ reach gone" in done.out
     assert "reach openai" not in done.out
     assert done.code == 0
+    assert default_gone.code == 69
 
 
 def test_a_folder_is_writable_where_it_could_be_made(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -9,8 +10,9 @@ import trio
 
 from actrio.actors import open_actor_system
 from actrio.messages import Delta, ModelInput, ModelOutput, user_message
-from actrio.providers import Connections, ProviderSettings
+from actrio.providers import ConnectionLimits, Connections, ProviderSettings
 from actrio.providers.scripted import ScriptedServer
+from actrio.testing import MemoryNetwork, Reply
 
 
 @pytest.fixture(params=["httpx", "httpx2"])
@@ -53,13 +55,76 @@ def connect():
 
     @asynccontextmanager
     async def opened(base_url: str, http: str, key: str = "", **settings) -> AsyncIterator[Client]:
+        # One attempt is what most tests are about; what follows a failure has tests of its own.
+        limits = ConnectionLimits(**{"retries_max": 0, **settings.pop("limits", {})})
         chosen = ProviderSettings(
-            base_url=base_url, http=http, api_key_env="HERE_KEY" if key else None, **settings
+            base_url=base_url,
+            http=http,
+            api_key_env="HERE_KEY" if key else None,
+            limits=limits,
+            **settings,
         )
         async with open_actor_system() as system:
             yield Client(Connections(system, settings={"here": chosen}, env={"HERE_KEY": key}))
 
     return opened
+
+
+@pytest.fixture
+def offline():
+    """Open a client of a network in memory: ``async with offline(network) as client``."""
+
+    @asynccontextmanager
+    async def opened(network: MemoryNetwork, **settings) -> AsyncIterator[Client]:
+        limits = ConnectionLimits(**settings.pop("limits", {}))
+        more = settings.pop("others", {})
+        here = ProviderSettings(base_url="http://127.0.0.1:1/v1", limits=limits, **settings)
+        async with open_actor_system() as system:
+            yield Client(
+                Connections(
+                    system,
+                    settings={"here": here, **more},
+                    env={},
+                    transport=network.transport,
+                )
+            )
+
+    return opened
+
+
+def chunk(text: str = "", finish: str | None = None, **more) -> bytes:
+    choices = [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]
+    return b"data: " + json.dumps({"choices": choices, **more}).encode() + b"\n\n"
+
+
+@pytest.fixture
+def stream_reply():
+    """Make a whole streamed answer: ``stream_reply("text", usage=(in, out))``."""
+
+    def made(text: str, *, usage: tuple[int, int] = (1, 1), **more) -> Reply:
+        told = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
+        body = (chunk(text), chunk(finish="stop", usage=told), b"data: [DONE]\n\n")
+        return Reply(body=body, **more)
+
+    return made
+
+
+@pytest.fixture
+def gather():
+    """Run functions at the same time and return what each gave."""
+
+    async def together(functions) -> list:
+        results = [None] * len(functions)
+
+        async def one(place, function):
+            results[place] = await function()
+
+        async with trio.open_nursery() as nursery:
+            for place, function in enumerate(functions):
+                nursery.start_soon(one, place, function)
+        return results
+
+    return together
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import attrs
 import pytest
 import trio
@@ -310,6 +313,14 @@ async def test_result_is_there_when_entry_itself_was_cancelled():
         assert session.history == ()
 
 
+async def test_iterating_a_turn_that_was_not_entered_says_so():
+    """It would wait for ever; it raises instead and says what to write."""
+    async with open_runtime(env={}) as runtime, runtime.session(GUIDE) as session:
+        with pytest.raises(Conflict, match="not entered"):
+            async for _ in session.turn("hello"):
+                pass
+
+
 async def test_turns_wait_for_a_slot_of_the_runtime(autojump_clock):
     """Limits.turns bounds what runs at once; the peak shows it."""
     settings = Settings(limits=Limits(turns=3))
@@ -453,6 +464,25 @@ async def test_a_crash_of_the_session_actor_restarts_it_with_its_history(autojum
         assert runtime.statistics().restarts == 1
         assert session.history == before
         assert (await session.ask("two")).outcome == "completed"
+
+
+def test_an_embedding_program_without_a_log_keeps_its_stdout():
+    """A crash inside is told on standard error, where structlog was not configured."""
+    program = """
+import trio
+from actrio import Agent, open_runtime
+
+async def main():
+    async with open_runtime(env={}) as runtime, runtime.session(Agent("a")) as session:
+        session.ref.control("nonsense")
+        await trio.sleep(0.5)
+
+trio.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "actor crashed" in done.stderr
 
 
 async def test_a_tool_can_be_switched_off(autojump_clock):

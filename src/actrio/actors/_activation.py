@@ -91,7 +91,7 @@ class Activation(Slot):
     )
 
     def __init__(self, cell: Cell) -> None:
-        self._task = None
+        self.parked = None
         self.cell = cell
         self.scope = trio.CancelScope()
         self.actor: Actor[Any] | None = None
@@ -138,7 +138,10 @@ class Activation(Slot):
             self.receive = self._chained()
             await self.actor.on_start(self._base)
             self.cell.supervisor.came_up(self.cell)
-            await self._loop()
+            while not self._over():
+                self._armed = NEVER
+                with trio.CancelScope() as self._handling:
+                    await self._receive_some()
             while self._deferred and self.error is None:
                 await self.park()
         except Exception as error:
@@ -155,10 +158,9 @@ class Activation(Slot):
     async def _clean_up(self) -> None:
         # Level-triggered cancellation would stop on_stop at its first schedule point; it gets its
         # own bounded time instead, also when the whole tree is being torn down.
-        if self._timers is not None:
-            self._timers.end()
         await self._end_tasks()
         self._ended = True
+        self._end_timers()
         self.cell.end_watches(self.watched)
         if self.actor is None:
             return
@@ -170,10 +172,16 @@ class Activation(Slot):
                 self.error = self.error or error
             except BaseExceptionGroup as group:
                 self._crash_of(group)
+            finally:
+                self._end_timers()  # those that on_stop set
         if scope.cancelled_caught:
             self.cell.system.dead_letters.add(
                 self.cell.path, "on_stop", "stuck", "on_stop did not end within its grace period."
             )
+
+    def _end_timers(self) -> None:
+        if self._timers is not None:
+            self._timers.end()
 
     def _why(self) -> ExitReason:
         if self.error is not None:
@@ -223,13 +231,6 @@ class Activation(Slot):
 
     # -- the loop --------------------------------------------------------------------------------
 
-    async def _loop(self) -> None:
-        """Receive until the activation ends."""
-        while not self._over():
-            self._armed = NEVER
-            with trio.CancelScope() as self._handling:
-                await self._receive_some()
-
     def _over(self) -> bool:
         return self.error is not None or self.stop_reason is not None
 
@@ -238,6 +239,7 @@ class Activation(Slot):
         cell, mailbox = self.cell, self.cell.mailbox
         concurrency = cell.spec.concurrency
         receive, base, now = self.receive, self._base, cell.system.now
+        envelope: Envelope | None
         in_a_row, began = 0, now()
         while True:
             if self.alerted:
@@ -248,12 +250,13 @@ class Activation(Slot):
                 if await self._attend_alert():
                     return
             if not mailbox.ring or self._deferred >= concurrency:
+                envelope = result = None  # an idle actor keeps nothing alive
                 self._ran_dry()
                 await self.park()
                 in_a_row, began = 0, now()
                 continue
-            if self._armed != NEVER and self._handling.cancel_called:
-                return  # by the deadline of a message that is over: the next needs a fresh scope
+            if self._armed != NEVER and now() >= self._armed:
+                return  # the deadline of a message that is over: the next needs a fresh scope
             envelope = mailbox.take()
             assert envelope is not None
             if envelope.exchange is not None:
@@ -263,6 +266,8 @@ class Activation(Slot):
                 if self._armed != NEVER:
                     self._handling.deadline = self._armed = NEVER
                 cell.inline, cell.inline_since = envelope, now()
+                if cell.tracer is not None:
+                    cell.tell_trace("begun", envelope)
                 try:
                     result = await receive(envelope.message, base)
                 except Exception as error:
@@ -325,6 +330,8 @@ class Activation(Slot):
             self._handling.deadline = self._armed = deadline
         exchange.begin(self._handling)
         cell.inline, cell.inline_since = envelope, cell.system.now()
+        if cell.tracer is not None:
+            cell.tell_trace("begun", envelope)
         outcome: Settled = "interrupted"
         told: ActrioError | None = None
         deferred: Deferred | None = None
@@ -381,6 +388,11 @@ class Activation(Slot):
     # -- tasks of the activation -----------------------------------------------------------------
 
     def start_task(self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        if self._ended:
+            raise ActorStopped(
+                f"{self.cell.path} ends; nothing would wait for a task started now.",
+                remedy="Await it in on_stop instead.",
+            )
         self._start(self._background, fn, args)
 
     def _start(self, *call: Any) -> None:
@@ -390,33 +402,39 @@ class Activation(Slot):
             return
         self._wanted.append(call)
         if not self._has_home:
-            self._has_home = True
-            self._home_scope = trio.CancelScope()
-            self.cell.supervisor.start_beside(self._keep_tasks, f"{self.cell.path} tasks")
+            self._open_home()
+
+    def _open_home(self) -> None:
+        self._has_home = True
+        self._home_scope = trio.CancelScope()
+        self.cell.supervisor.start_beside(self._keep_tasks, f"{self.cell.path} tasks")
 
     async def _keep_tasks(self) -> None:
         """Hold the activation's nursery, as a task of its own, until `_end_tasks`."""
         current_handler.set(None)  # what runs here never keeps the actor from receiving
         try:
             with self._home_scope:
-                async with trio.open_nursery() as self._nursery:
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
                     wanted, self._wanted = self._wanted, []
                     for call in wanted:
                         self._start(*call)
-                    await trio.sleep_forever()
+                    try:
+                        await trio.sleep_forever()
+                    finally:
+                        self._nursery = None  # it closes: nothing can be started in it any more
         except BaseExceptionGroup as group:
             self._crash_of(group)
         finally:
-            self._nursery = None
             self._has_home = False
+            if self._wanted:
+                self._open_home()  # these came while it closed; they are settled like the others
             self.wake()
 
     async def _end_tasks(self) -> None:
-        if not self._has_home:
-            return
-        self._home_scope.cancel(reason="the activation ended")
         with trio.CancelScope(shield=True):  # as a nursery's end would be: it waits for its tasks
             while self._has_home:
+                self._home_scope.cancel(reason="the activation ended")
                 await self.park()
 
     async def _background(self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:

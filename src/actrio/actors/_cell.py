@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import trio
 
 from actrio.actors._envelope import ENDED, Envelope
-from actrio.actors._mailbox import Mailbox
+from actrio.actors._mailbox import InLine, Mailbox
 from actrio.actors._ref import Ref
 from actrio.actors._slot import Slot
 from actrio.actors._values import (
@@ -28,7 +28,7 @@ from actrio.actors._values import (
     Terminated,
     Trace,
 )
-from actrio.actors._waits import begin_wait, current_handler, end_wait
+from actrio.actors._waits import Place, begin_wait, current_handler, end_wait, waited_for
 from actrio.errors import ActorStopped, ActrioError, MailboxFull, Overloaded
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Cell:
         self.inline: Envelope | None = None
         self.inline_since = 0.0
         self.deferred: dict[Envelope, float] | None = None
-        self.waits_on: dict[Cell, int] | None = None
+        self.waits_on: dict[Place, Cell] | None = None
         self.watchers: dict[Cell, None] | None = None
         self.tracer: Callable[[Trace], None] | None = None
         self.start_slot: Slot | None = None
@@ -164,7 +164,7 @@ class Cell:
         activation = self.activation
         if activation is None:
             self.supervisor.demand(self)
-        elif activation.occupied:
+        elif activation.parked is not None:
             activation.wake()
 
     def _bury_dropped(self, dropped: Envelope, newcomer: Envelope) -> None:
@@ -190,13 +190,14 @@ class Cell:
     async def accept_in_line(self, envelope: Envelope) -> None:
         """Accept ``envelope`` as soon as there is room, behind those who wait already."""
         waiter = current_handler.get()
+        place = InLine(self.mailbox, trio.lowlevel.current_task())
         if waiter is not None:
-            begin_wait(waiter, self)
+            begin_wait(waiter, self, place)
         try:
             await self.mailbox.wait_for_room(self, envelope)
         finally:
             if waiter is not None:
-                end_wait(waiter, self)
+                end_wait(waiter, place)
         self.rouse()
 
     def accept_control(self, message: Any) -> None:
@@ -330,6 +331,8 @@ class Cell:
             self._gone.set()
         if self.start_slot is not None:
             self.start_slot.wake()
+        if self.system.draining:
+            self.system.note_dry()
 
     def tell_terminated(self, target: Cell, reason: ExitReason) -> None:
         """Tell the running activation, which watches ``target``, of its end.
@@ -414,7 +417,7 @@ class Cell:
             outcomes={name: count for name, count in counts.items() if count},
             current=tuple(envelope.label for envelope, _ in in_work),
             current_age_seconds=max((now - since for _, since in in_work), default=0.0),
-            waits_on=tuple(cell.path for cell in self.waits_on or ()),
+            waits_on=tuple(dict.fromkeys(cell.path for cell in waited_for(self))),
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actrio.actors._values import DeadLetter, DeadLetterReason
+from actrio.errors import ActorStopped, BusyError, LimitExceeded
 
 __all__ = ["DeadLetters"]
 
@@ -36,6 +37,15 @@ class DeadLetters:
         self._ring.append(letter)
         for told in self._subscribers:
             told(letter)
+
+    def add_refused(self, path: str, message: Any, error: Exception) -> None:
+        """Add what was not accepted where nobody can be told: from a timer or another thread."""
+        reason: DeadLetterReason = "filtered"
+        if isinstance(error, ActorStopped):
+            reason = "stopped"
+        elif isinstance(error, BusyError | LimitExceeded):
+            reason = "dropped"
+        self.add(path, message, reason, str(error))
 
     def __len__(self) -> int:
         """How many there were, kept or not."""

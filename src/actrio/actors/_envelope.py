@@ -14,12 +14,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import trio
 
 from actrio.actors._slot import Slot
-from actrio.errors import ActrioError
+from actrio.actors._waits import begin_wait, current_handler, end_wait
+from actrio.errors import ActrioError, DeadlineExceeded
+
+if TYPE_CHECKING:
+    from actrio.actors._cell import Cell
 
 __all__ = ["ENDED", "QUEUED", "RUNNING", "Envelope", "Exchange", "StreamExchange"]
 
@@ -59,7 +63,7 @@ class Exchange(Slot):
     __slots__ = ("abandoned", "error", "late", "resolved", "scope", "stage", "task", "value")
 
     def __init__(self) -> None:
-        self._task = None
+        self.parked = None
         self.stage = QUEUED
         self.resolved = False
         self.abandoned = False  # the asker left before the end
@@ -100,7 +104,16 @@ class Exchange(Slot):
         assert self.resolved, "a handling ends with an answer"
         self.stage = ENDED
         self.scope = None
-        self.wake()
+        if self.parked is not None:  # an asker who left, and waits for this
+            self.wake()
+
+    async def raise_error(self) -> NoReturn:
+        """Raise the error that is the answer, as the asker."""
+        assert self.error is not None
+        if isinstance(self.error, DeadlineExceeded):
+            # The asker's own scopes passed that deadline too: they tell it, by their Cancelled.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        raise self.error
 
     async def leave(self, *, grace_seconds: float) -> bool:
         """Give up, as the asker: cancel the handling and wait until it has ended.
@@ -123,7 +136,7 @@ class Exchange(Slot):
 class StreamExchange(Exchange):
     """An exchange whose handling also sends items, as many ahead as there is credit for."""
 
-    __slots__ = ("_credit", "_items", "_merge", "_producer", "_steps")
+    __slots__ = ("_credit", "_items", "_merge", "_producer", "_steps", "reader")
 
     def __init__(self, credit: int, merge: Callable[[Any, Any], Any | None] | None) -> None:
         super().__init__()
@@ -132,6 +145,8 @@ class StreamExchange(Exchange):
         # Sent and not yet read; never longer than the credit.
         self._items: deque[Any] = deque()
         self._producer = Slot()
+        # The actor whose handler reads, if one does; what a producer without credit waits on.
+        self.reader: Cell | None = None
         self._steps = 0
 
     @property
@@ -149,25 +164,47 @@ class StreamExchange(Exchange):
                 items[-1] = joined
                 return
         while len(items) >= self._credit:
-            await self._producer.park()
+            await self._wait_for_credit()
         items.append(item)
-        if self._task is not None:
+        if self.parked is not None:
             self.wake()
 
-    async def receive(self) -> Any:
+    async def _wait_for_credit(self) -> None:
+        producer = current_handler.get()
+        if producer is None or self.reader is None:
+            await self._producer.park()
+            return
+        begin_wait(producer, self.reader, self._producer)
+        try:
+            await self._producer.park()
+        finally:
+            end_wait(producer, self._producer)
+
+    async def receive(self, producer: Cell) -> Any:
         """Return the next item, as the asker; raise the stream's error or StopAsyncIteration."""
         await self._breathe()
         items = self._items
         while not items:
             if self.resolved:
                 if self.error is not None:
-                    raise self.error
+                    await self.raise_error()
                 raise StopAsyncIteration
-            await self.park()
+            await self._wait_for_item(producer)
         item = items.popleft()
-        if self._producer.occupied:
+        if self._producer.parked is not None:
             self._producer.wake()
         return item
+
+    async def _wait_for_item(self, producer: Cell) -> None:
+        reader = current_handler.get()
+        if reader is None:
+            await self.park()
+            return
+        begin_wait(reader, producer, self)
+        try:
+            await self.park()
+        finally:
+            end_wait(reader, self)
 
     async def _breathe(self) -> None:
         # A schedule point at every item would cost ten times the item. Cancellation is looked at

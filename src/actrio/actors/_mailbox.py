@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actrio.actors._cell import Cell
     from actrio.actors._envelope import Envelope
 
-__all__ = ["Mailbox"]
+__all__ = ["InLine", "Mailbox"]
 
 _NOTHING: Final[list[Any]] = []
 
@@ -37,11 +37,11 @@ class Mailbox:
 
     __slots__ = (
         "_bytes",
-        "_capacity",
         "_latest",
         "_line",
         "_peak_bytes",
         "_plain",
+        "_quick_max",
         "accepted",
         "admitted",
         "closed",
@@ -52,9 +52,10 @@ class Mailbox:
 
     def __init__(self, spec: MailboxSpec) -> None:
         self.spec = spec
-        self._capacity = spec.capacity
         # Only items are counted and nothing is replaced: what most mailboxes are.
         self._plain = spec.bytes_max is None and spec.conflate_key is None
+        # Below this depth a message goes in without further questions.
+        self._quick_max = spec.capacity if self._plain else 0
         # None until the first message: an empty deque is 760 bytes, and most addresses are idle.
         self.ring: deque[Envelope] | None = None
         self._bytes = 0
@@ -126,11 +127,12 @@ class Mailbox:
         ring = self.ring
         if ring is None and not self.closed:
             ring = self.ring = deque()
-        if ring is not None and self._plain and not self._line and len(ring) < self._capacity:
+        if ring is not None and (depth := len(ring)) < self._quick_max:
+            # Nobody stands in line: where only items count, a line means a full ring.
             ring.append(envelope)
             self.accepted += 1
-            if len(ring) > self.peak:  # noqa: PLR1730 - a call of max() costs as much as the rest
-                self.peak = len(ring)
+            if depth >= self.peak:
+                self.peak = depth + 1
             return _NOTHING
         self._refuse(owner, envelope)
         replaced = self._replaced(envelope)
@@ -276,3 +278,20 @@ class Mailbox:
             waiting_senders=self.waiting_senders,
             oldest_age_seconds=now - self.ring[0].accepted_at if self.ring else 0.0,
         )
+
+    def stands_in_line(self, task: trio.lowlevel.Task) -> bool:
+        return self._line is not None and task in self._line
+
+
+class InLine:
+    """A task's place in the line of a mailbox, for the graph of waits."""
+
+    __slots__ = ("_mailbox", "_task")
+
+    def __init__(self, mailbox: Mailbox, task: trio.lowlevel.Task) -> None:
+        self._mailbox = mailbox
+        self._task = task
+
+    @property
+    def parked(self) -> trio.lowlevel.Task | None:
+        return self._task if self._mailbox.stands_in_line(self._task) else None

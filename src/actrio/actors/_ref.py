@@ -11,7 +11,7 @@ import trio
 
 from actrio.actors._envelope import ENDED, Envelope, Exchange, StreamExchange
 from actrio.actors._waits import begin_wait, current_handler, end_wait
-from actrio.errors import ActrioError, Conflict, DeadlineExceeded, InvalidRequest
+from actrio.errors import ActrioError, Conflict, InvalidRequest
 
 if TYPE_CHECKING:
     from actrio.actors._cell import Cell
@@ -101,10 +101,10 @@ class Ref(Generic[M]):
         """
         cell = self.cell
         waiter = current_handler.get()
+        exchange = Exchange()
         if waiter is not None:
-            begin_wait(waiter, cell)
+            begin_wait(waiter, cell, exchange)
         try:
-            exchange = Exchange()
             envelope = _stamped(cell, message, exchange)
             if envelope.deadline == -math.inf:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -118,12 +118,9 @@ class Ref(Generic[M]):
                 raise
         finally:
             if waiter is not None:
-                end_wait(waiter, cell)
+                end_wait(waiter, exchange)
         if exchange.error is not None:
-            if isinstance(exchange.error, DeadlineExceeded):
-                # Its own scopes passed that deadline too: they tell it, by their Cancelled.
-                await trio.lowlevel.checkpoint_if_cancelled()
-            raise exchange.error
+            await exchange.raise_error()
         return exchange.value
 
     def stream(
@@ -191,7 +188,8 @@ class ReplyStream:
         self._cell = self._ref.cell
         waiter = current_handler.get()
         if waiter is not None:
-            begin_wait(waiter, self._cell)
+            begin_wait(waiter, self._cell, self._exchange)
+            self._exchange.reader = waiter
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             envelope = _stamped(self._cell, self._message, self._exchange)
@@ -199,7 +197,7 @@ class ReplyStream:
                 await self._cell.accept_in_line(envelope)
         finally:
             if waiter is not None:
-                end_wait(waiter, self._cell)
+                end_wait(waiter, self._exchange)
         self._envelope = envelope
         return self
 
@@ -217,14 +215,7 @@ class ReplyStream:
         return self
 
     async def __anext__(self) -> Any:
-        waiter = current_handler.get()
-        if waiter is None:
-            return await self._exchange.receive()
-        begin_wait(waiter, self._cell)
-        try:
-            return await self._exchange.receive()
-        finally:
-            end_wait(waiter, self._cell)
+        return await self._exchange.receive(self._cell)
 
     @property
     def open(self) -> bool:

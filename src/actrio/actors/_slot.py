@@ -23,15 +23,11 @@ class Slot:
     schedule point between check and park, so no wake-up is lost).
     """
 
-    __slots__ = ("_task",)
+    __slots__ = ("parked",)
 
     def __init__(self) -> None:
         # The parked task, or None. Cleared by whoever ends the wait: wake() or the abort function.
-        self._task: trio.lowlevel.Task | None = None
-
-    @property
-    def occupied(self) -> bool:
-        return self._task is not None
+        self.parked: trio.lowlevel.Task | None = None
 
     def park(self) -> Awaitable[Any]:
         """Wait for the next `wake`: ``await slot.park()``, at once.
@@ -41,17 +37,17 @@ class Slot:
 
         *Cancellation*: nothing is consumed; the slot is free again.
         """
-        assert self._task is None, "a slot holds one task"
-        self._task = trio.lowlevel.current_task()
+        assert self.parked is None, "a slot holds one task"
+        self.parked = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - by the caller
 
     def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-        self._task = None
+        self.parked = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def wake(self) -> None:
         """Let the parked task go on, if there is one."""
-        task = self._task
+        task = self.parked
         if task is not None:
-            self._task = None
+            self.parked = None
             trio.lowlevel.reschedule(task)

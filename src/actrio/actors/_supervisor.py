@@ -198,7 +198,7 @@ class Supervisor:
         """Stop one child for good; `Cell.gone` tells when it is."""
         cell.stop_wanted = True
         if cell.state == "quarantined":
-            self._children.pop(cell.name, None)
+            self._forget(cell)
             cell.state = "dead"
         elif cell.activation is None and not cell.dead:
             self._bury(cell, "dead", Exit("shutdown"))
@@ -380,8 +380,8 @@ class Supervisor:
             self._give_up(cell, end.error)
 
     def _restart_wanted(self, cell: Cell, end: Exit) -> bool:
-        if cell.running_since is None and cell.generation == 1 and end.error is not None:
-            return False  # its first start failed: that is for whoever spawns it
+        if cell.running_since is None and cell.generation == 1:
+            return False  # it never came up: that is for whoever spawns it
         match cell.spec.restart:
             case "permanent":
                 return True
@@ -532,6 +532,8 @@ class Supervisor:
     def _forget(self, child: Cell | Supervisor) -> None:
         if self._children.get(child.name) is child:
             del self._children[child.name]
+            if isinstance(child, Cell):
+                self.system.handled_by_gone += child.handled
 
     def _bury(self, cell: Cell, state: Literal["dead", "quarantined"], end: Exit) -> None:
         if state == "dead":

@@ -72,7 +72,9 @@ class ActorSystem:
         self._task: trio.lowlevel.Task | None = None  # of the root; all actors are below it
         self._observers: list[Callable[[ActorCrashed], None]] = []
         self._routes: dict[str, Route] = {}
-        self._dry = Slot()
+        self._dry = trio.Event()  # a new one each time; several may drain at once
+        self._drain_began = 0, 0  # how many were handled and how many dead then
+        self.handled_by_gone = 0  # by cells that are gone
         self._steps = 0
 
     # -- starting and stopping -------------------------------------------------------------------
@@ -157,26 +159,36 @@ class ActorSystem:
         """Take nothing new from outside and wait until all work has ended.
 
         Actors go on sending to each other; whoever is not an actor gets `Overloaded`. Leave the
-        system's block afterwards. The caller's cancel scopes are the deadline: when it passes, the
-        report tells what is unfinished, so put a `trio.move_on_after` around it.
+        system's block afterwards. The caller's cancel scopes are the deadline.
 
-        *Cancellation*: the system stays closed to new messages.
+        *Cancellation*: the system stays closed to new messages; `drain_report` tells how far it
+        came.
         """
-        handled, dead = self._handled(), len(self.dead_letters)
-        self.draining = True
-        with trio.CancelScope() as scope:
-            scope.deadline = trio.current_effective_deadline()
-            while any(not cell.quiet for cell in self.root.cells()):
-                await self._dry.park()
+        if not self.draining:
+            self._drain_began = self._handled(), len(self.dead_letters)
+            self.draining = True
+        busy = True
+        while busy:
+            busy = False
+            for cell in self.root.cells():
+                while not cell.quiet:
+                    busy = True
+                    await self._dry.wait()
+        return self.drain_report()
+
+    def drain_report(self) -> DrainReport:
+        """Return how far the drain is, or how far it came."""
+        handled, dead = self._drain_began
         unfinished = tuple(cell.path for cell in self.root.cells() if not cell.quiet)
         return DrainReport(self._handled() - handled, unfinished, len(self.dead_letters) - dead)
 
     def note_dry(self) -> None:
-        """An actor has handled all it had; the drain looks again."""
-        self._dry.wake()
+        """An actor has handled all it had, or is gone; the drain looks again."""
+        self._dry.set()
+        self._dry = trio.Event()
 
     def _handled(self) -> int:
-        return sum(cell.handled for cell in self.root.cells())
+        return self.handled_by_gone + sum(cell.handled for cell in self.root.cells())
 
     # -- finding ---------------------------------------------------------------------------------
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from actrio.actors._values import DeadLetterReason
-from actrio.errors import ActorStopped, ActrioError, MailboxFull
+from actrio.errors import ActorStopped, MailboxFull
 
 if TYPE_CHECKING:
     from actrio.actors._ref import Ref
@@ -66,8 +65,6 @@ class ThreadDoor:
         for ref, message in arrived:
             try:
                 ref.tell_nowait(message)
-            except ActrioError as error:
-                reason: DeadLetterReason = (
-                    "dropped" if isinstance(error, MailboxFull) else "stopped"
-                )
-                self._system.dead_letters.add(ref.path, message, reason, str(error))
+            # Also what a send filter raises: here it would end the whole Trio run.
+            except Exception as error:
+                self._system.dead_letters.add_refused(ref.path, message, error)

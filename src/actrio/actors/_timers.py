@@ -15,7 +15,7 @@ import trio
 
 from actrio.actors._slot import Slot
 from actrio.actors._values import NEVER
-from actrio.errors import ActrioError, InvalidRequest, LimitExceeded
+from actrio.errors import InvalidRequest, LimitExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -94,8 +94,9 @@ class TimerHeap:
             activation.timers_of().forget(entry.key)
         try:
             cell.ref.tell_nowait(entry.message)
-        except ActrioError as error:
-            cell.system.dead_letters.add(cell.path, entry.message, "dropped", str(error))
+        # Also what a send filter raises: here it would end the timers of all actors.
+        except Exception as error:
+            cell.system.dead_letters.add_refused(cell.path, entry.message, error)
 
 
 class Timers:

@@ -64,6 +64,20 @@ def _whole(minimum: int) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
     return check
 
 
+def _more_than_zero(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not value > 0:  # also refuses nan
+        raise InvalidRequest(
+            f"{type(instance).__name__}.{attribute.name} is {value!r}.", remedy="Use more than 0."
+        )
+
+
+def _not_negative(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not value >= 0:
+        raise InvalidRequest(
+            f"{type(instance).__name__}.{attribute.name} is {value!r}.", remedy="Use 0 or more."
+        )
+
+
 def _one_of(*known: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
     def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value not in known:
@@ -114,7 +128,7 @@ class MailboxSpec:
 
     capacity: int = attrs.field(default=64, validator=_whole(1))
     when_full: WhenFull = attrs.field(default="wait", validator=_one_of(*_POLICIES))
-    bytes_max: int | None = None
+    bytes_max: int | None = attrs.field(default=None, validator=_more_than_zero)
     size_of: Callable[[Any], int] = _no_size
     per_class: tuple[tuple[type, WhenFull], ...] = attrs.field(
         default=(), converter=_pairs, validator=_known_policies
@@ -157,8 +171,8 @@ class ChildSpec:
     concurrency: int = attrs.field(default=1, validator=_whole(1))
     backoff: Backoff = Backoff()
     intensity: int = attrs.field(default=3, validator=_whole(0))
-    period_seconds: float = 5.0
-    shutdown_seconds: float = 5.0
+    period_seconds: float = attrs.field(default=5.0, validator=_not_negative)
+    shutdown_seconds: float = attrs.field(default=5.0, validator=_not_negative)
     send_filters: tuple[Callable[[Any], Any], ...] = ()
     receive_filters: tuple[Callable[..., Any], ...] = ()
 
@@ -180,7 +194,7 @@ class RouteSpec:
 
     template: str
     make: Callable[[Mapping[str, str]], Actor[Any]]
-    idle_seconds: float = 300.0
+    idle_seconds: float = attrs.field(default=300.0, validator=_more_than_zero)
     resident_max: int = attrs.field(default=10_000, validator=_whole(1))
     starts_max: int = attrs.field(default=64, validator=_whole(1))
     child: ChildSpec | None = None
@@ -219,7 +233,7 @@ class SupervisorSpec:
     children_max: int = attrs.field(default=1_000_000, validator=_whole(1))
     children: tuple[ChildSpec | SupervisorSpec, ...] = ()
     intensity: int = attrs.field(default=3, validator=_whole(0))
-    period_seconds: float = 5.0
+    period_seconds: float = attrs.field(default=5.0, validator=_not_negative)
     backoff: Backoff = Backoff()
 
     def __attrs_post_init__(self) -> None:

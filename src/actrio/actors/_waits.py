@@ -8,21 +8,31 @@ the graph is exact; looking for a cycle means following the edges from whom we a
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from actrio.errors import DeadlockError
 
 if TYPE_CHECKING:
+    import trio
+
     from actrio.actors._cell import Cell
 
-__all__ = ["begin_wait", "current_handler", "end_wait"]
+__all__ = ["Place", "begin_wait", "current_handler", "end_wait", "waited_for"]
 
 current_handler: ContextVar[Cell | None] = ContextVar("actrio_current_handler", default=None)
 """The cell whose receive loop this task is, or belongs to; None elsewhere and in deferred tasks."""
 
 
-def begin_wait(waiter: Cell, target: Cell) -> None:
-    """Note that ``waiter``'s handler waits for ``target``.
+class Place(Protocol):
+    """Where a task is parked while it waits: a slot, or a mailbox's line."""
+
+    @property
+    def parked(self) -> trio.lowlevel.Task | None:
+        """The task, until it is woken: then the wait is over, though the task has yet to run."""
+
+
+def begin_wait(waiter: Cell, target: Cell, place: Place) -> None:
+    """Note that ``waiter``'s handler is about to wait for ``target`` at ``place``.
 
     Raises:
         DeadlockError: ``target`` waits, directly or through others, for ``waiter``.
@@ -38,16 +48,19 @@ def begin_wait(waiter: Cell, target: Cell) -> None:
     edges = waiter.waits_on
     if edges is None:
         edges = waiter.waits_on = {}
-    edges[target] = edges.get(target, 0) + 1
+    edges[place] = target
 
 
-def end_wait(waiter: Cell, target: Cell) -> None:
-    """Note that the wait is over."""
-    edges = waiter.waits_on
-    assert edges is not None
-    edges[target] -= 1
-    if not edges[target]:
-        del edges[target]
+def end_wait(waiter: Cell, place: Place) -> None:
+    """Note that the task has gone on from ``place``."""
+    assert waiter.waits_on is not None
+    del waiter.waits_on[place]
+
+
+def waited_for(cell: Cell) -> list[Cell]:
+    """Return whom the handler of ``cell`` waits for at this moment."""
+    edges = cell.waits_on
+    return [each for at, each in edges.items() if at.parked is not None] if edges else []
 
 
 def _chain(start: Cell, goal: Cell) -> list[Cell] | None:
@@ -62,5 +75,5 @@ def _chain(start: Cell, goal: Cell) -> list[Cell] | None:
             return path
         if cell not in seen:
             seen.add(cell)
-            stack.extend((following, [*path, following]) for following in cell.waits_on or ())
+            stack.extend((following, [*path, following]) for following in waited_for(cell))
     return None

@@ -61,13 +61,13 @@ class Watchdog:
                 self._token.run_sync_soon(self._sign.set)
             except trio.RunFinishedError:
                 return
-            silent = 0.0
-            report: LoopStalled | None = None
+            silent, stack = 0.0, ""
             while not self._sign.wait(self._limit_seconds):
                 silent += self._limit_seconds
-                report = LoopStalled(silent, self._where())
-            if report is not None and not self._end.is_set():
-                self._report(report)
+                # The first is the one to keep: the last may be taken when it is just over.
+                stack = stack or self._where()
+            if silent and not self._end.is_set():
+                self._report(LoopStalled(silent, stack))
             self._end.wait(self._limit_seconds / 2)
 
     def _where(self) -> str:

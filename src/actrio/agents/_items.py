@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from actrio.feeds import TurnFeed
 from actrio.messages import (
     AssistantMessage,
+    AttemptSuperseded,
     Delta,
     ItemCompleted,
     ItemDelta,
@@ -51,6 +52,11 @@ class Items:
         kind: ItemKind | None = None
         pieces: list[str] = []
         for delta in batch:
+            if isinstance(delta, AttemptSuperseded):
+                # What this read brought before it goes with it: nobody saw that yet.
+                kind, pieces = None, []
+                await self.begin_attempt()
+                continue
             if isinstance(delta, (TextDelta, RefusalDelta)):
                 heard: ItemKind = "message"
             elif isinstance(delta, ThinkingDelta):

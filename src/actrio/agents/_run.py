@@ -136,6 +136,7 @@ class TurnRun:
                 instructions=agent.instructions,
                 tools=prepared.tools.specs,
                 options=options,
+                caller=self._session,
             )
         )
         await self._items.complete(output.message)

@@ -15,10 +15,10 @@ What follows a model's answer, first row that fits:
     ==================  ==========================  ==============================================
     finish reason       and                         then
     ==================  ==========================  ==============================================
+    content_filter                                  Finish completed refusal, calls sealed
+    error                                           Finish failed, calls sealed
     (any) with calls    a step is left              RunTools
     (any) with calls    no step is left             Finish failed max_steps, calls sealed
-    content_filter                                  Finish completed refusal
-    error                                           Finish failed
     length              no output type              Finish completed max_tokens
     (any)               no output type              Finish completed end_turn
     (any)               output valid                Finish completed end_turn, with the value
@@ -142,16 +142,16 @@ def after_model(
         usage=state.usage + output.usage,
         text=output.message.shown,
     )
-    calls = output.message.tool_calls
-    if calls and state.steps < state.limits.steps_max:
-        return attrs.evolve(state, phase="tools"), RunTools(calls)
-    if calls:
-        return _done(state, Finish("failed", "max_steps", _out_of_steps(state.limits)))
     match output.finish_reason:
         case "content_filter":
             return _done(state, Finish("completed", "refusal"))
         case "error":
             return _done(state, Finish("failed", "error", _ended_in_error(output)))
+    calls = output.message.tool_calls
+    if calls and state.steps < state.limits.steps_max:
+        return attrs.evolve(state, phase="tools"), RunTools(calls)
+    if calls:
+        return _done(state, Finish("failed", "max_steps", _out_of_steps(state.limits)))
     if check is None:
         stop: StopReason = "max_tokens" if output.finish_reason == "length" else "end_turn"
         return _done(state, Finish("completed", stop))

@@ -24,8 +24,8 @@ Examples:
 Settings, the strongest first: flags; the environment (ACTRIO_MODEL,
 ACTRIO_LIMITS__TURNS); .env; actrio.toml; the user's config.toml.
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage, 66 not found, 69 provider down,
-75 try again later, 77 denied, 78 not configured, 130 interrupted.
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 66 not found, 69 the provider
+refused, 75 try again later, 78 not configured, 130 interrupted.
 """
 
 RUN_EPILOGUE = """\

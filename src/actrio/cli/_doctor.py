@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Check", "examine"]
 
 EXIT_NOT_CONFIGURED: Final = 78
+EXIT_UNREACHABLE: Final = 69
 
 PROBE_SECONDS: Final = 10.0
 """How long one provider may take to answer at all; people wait for the result."""
@@ -52,7 +53,10 @@ class Check:
 
 
 async def examine(*, online: bool, as_json: bool, common: Common) -> int:
-    """Print the findings; 0 where the default model can answer, else 78."""
+    """Print the findings; 0 where the default model can answer, 78 where something is missing.
+
+    With ``online``, 69 where the default model's provider could not be reached.
+    """
     return await until_interrupted(
         partial(_examine, Outlet(), online=online, as_json=as_json, common=common)
     )
@@ -79,7 +83,14 @@ async def _examine(
             checks += await _reachable(runtime, statuses)
     checks += [*_local(loaded.env), _data_folder(loaded.env), _descriptors(loaded.settings)]
     await _print(outlet, checks, as_json=as_json)
-    return 0 if model.state == "ok" else EXIT_NOT_CONFIGURED
+    if model.state != "ok":
+        return EXIT_NOT_CONFIGURED
+    reached = f"reach {(loaded.settings.model or '').partition(':')[0]}"
+    return EXIT_UNREACHABLE if _has_failed(checks, reached) else 0
+
+
+def _has_failed(checks: Sequence[Check], name: str) -> bool:
+    return any(check.name == name and check.state == "failed" for check in checks)
 
 
 # -- findings ------------------------------------------------------------------------------------

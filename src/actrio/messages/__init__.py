@@ -16,6 +16,7 @@ from actrio.messages._events import TurnEvent as TurnEvent
 from actrio.messages._events import TurnFailed as TurnFailed
 from actrio.messages._events import TurnResult as TurnResult
 from actrio.messages._events import TurnStarted as TurnStarted
+from actrio.messages._model import AttemptSuperseded as AttemptSuperseded
 from actrio.messages._model import CitationDelta as CitationDelta
 from actrio.messages._model import Delta as Delta
 from actrio.messages._model import EmbedInput as EmbedInput

@@ -35,6 +35,7 @@ from actrio.messages._parts import (
 )
 
 __all__ = [
+    "AttemptSuperseded",
     "CitationDelta",
     "Delta",
     "EmbedInput",
@@ -95,7 +96,12 @@ class ModelOptions:
 
 @attrs.frozen(slots=True)
 class ModelInput:
-    """One model call. ``model`` is the provider's own name, without the provider prefix."""
+    """One model call. ``model`` is the provider's own name, without the provider prefix.
+
+    Args:
+        caller: On whose behalf, for example a session: a connection serves its callers in turns.
+        fallback: Whether another model may answer where the settings name one.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -103,6 +109,8 @@ class ModelInput:
     tools: tuple[ToolSpec, ...] = ()
     options: ModelOptions = ModelOptions()
     stream: bool = True
+    caller: str = ""
+    fallback: bool = True
 
 
 @attrs.frozen(slots=True)
@@ -168,6 +176,17 @@ class FinishDelta:
     raw: str = ""
 
 
+@attrs.frozen(slots=True)
+class AttemptSuperseded:
+    """The answer begins anew: what came before it was another attempt's, and counts no more.
+
+    Args:
+        attempt: The number of the attempt that begins.
+    """
+
+    attempt: int
+
+
 Delta = (
     TextDelta
     | ThinkingDelta
@@ -177,6 +196,7 @@ Delta = (
     | ToolCallDelta
     | UsageDelta
     | FinishDelta
+    | AttemptSuperseded
 )
 
 
@@ -199,12 +219,14 @@ class EmbedInput:
     Args:
         dimensions: Length of the vectors, where the model can choose; None for its own.
         purpose: What the vectors are for, where the vendor makes a difference.
+        caller: As in `ModelInput`.
     """
 
     model: str
     texts: tuple[str, ...]
     dimensions: int | None = None
     purpose: Literal["query", "document"] | None = None
+    caller: str = ""
 
 
 @attrs.frozen(slots=True)
@@ -240,12 +262,15 @@ class Fold:
     """Folds deltas into a `ModelOutput`, in time linear in their number.
 
     Adjacent text (thinking, refusal) becomes one part; a signature ends it. A tool call keeps its
-    fragments until the end.
+    fragments until the end. A superseded attempt leaves nothing.
     """
 
     __slots__ = ("_calls", "_finish", "_order", "_raw", "_usage")
 
     def __init__(self) -> None:
+        self._restart()
+
+    def _restart(self) -> None:
         # Parts in the order in which they began.
         self._order: list[_TextDraft | _CallDraft | VendorItem] = []
         self._calls: dict[int, _CallDraft] = {}
@@ -281,6 +306,8 @@ class Fold:
                 self._cite(citation)
             case VendorItemDelta(item):
                 self._order.append(item)
+            case AttemptSuperseded():
+                self._restart()
 
     def _text(self, kind: str, text: str, signature: str | None) -> None:
         last = self._order[-1] if self._order else None

@@ -7,12 +7,15 @@ nothing of them is loaded here.
 from actrio.providers._connection import Adapt as Adapt
 from actrio.providers._connection import ProviderConnection as ProviderConnection
 from actrio.providers._endpoint import Endpoint as Endpoint
+from actrio.providers._http import Answer as Answer
 from actrio.providers._http import HttpLibrary as HttpLibrary
-from actrio.providers._http import LanesStatistics as LanesStatistics
+from actrio.providers._http import Transport as Transport
 from actrio.providers._http import load_http as load_http
+from actrio.providers._limits import ConnectionLimits as ConnectionLimits
 from actrio.providers._open import Connections as Connections
 from actrio.providers._open import split_model as split_model
 from actrio.providers._settings import HttpChoice as HttpChoice
 from actrio.providers._settings import ProviderSettings as ProviderSettings
 from actrio.providers._settings import ProviderState as ProviderState
 from actrio.providers._settings import ProviderStatus as ProviderStatus
+from actrio.providers._statistics import ConnectionStatistics as ConnectionStatistics

@@ -1,228 +1,371 @@
 """A connection to one provider with one credential, as an actor.
 
-One call is one deferred handling: POST, look at the status first (an error may come as an event
-stream, and an event stream as plain text), then decode what each read brings and emit it as one
-tuple. The response is open only inside ``async with``, so a cancel, which travels from the asker
-to the read it waits in, closes the HTTP/1.1 connection, and the provider learns that nobody
-listens.
+One call is one deferred handling, made of attempts::
+
+    wait for a place (`Gate`) → POST → status first (an error may come as an event stream, and an
+    event stream as plain text) → read, decode, emit one tuple per read → tell admission how it went
+
+The response is open only inside ``async with``, so a cancel, which travels from the asker to the
+read it waits in, closes the HTTP/1.1 connection, and the provider learns that nobody listens.
+Whether an attempt that failed is followed by another is decided in `_retry`.
 """
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
 
+import attrs
 import trio
 
 from actrio.actors import Actor, Context, ExitReason
-from actrio.errors import ActrioError, LimitExceeded
-from actrio.messages import Delta, Fold, ModelInput, ModelOutput
+from actrio.errors import (
+    ActrioError,
+    ProviderError,
+    ProviderProtocolError,
+    ProviderUnreachable,
+)
+from actrio.messages import Delta, EmbedInput, EmbedOutput, ModelInput, ModelOutput, Usage
+from actrio.providers._admission import Admission, Ticket
+from actrio.providers._embedding import embed_in_batches
 from actrio.providers._endpoint import Endpoint
-from actrio.providers._http import Answer, HttpLibrary, Lanes, LanesStatistics, Talk
+from actrio.providers._fallback import OpenModel, fall_back
+from actrio.providers._gate import Gate
+from actrio.providers._http import Answer, HttpLibrary, Talk
+from actrio.providers._lanes import Lanes
+from actrio.providers._phases import Phases
+from actrio.providers._reading import ERROR_BODY_BYTES_MAX, Outlet, read_answer, read_body
 from actrio.providers._redaction import redact_error
+from actrio.providers._retry import Attempted, retry_delay, stated_delay
 from actrio.providers._settings import ProviderSettings
-from actrio.providers.dialects import OpenAiChat, OpenAiChatDecoder, request_id_of
-from actrio.sansio import SseReader
+from actrio.providers._statistics import ConnectionStatistics, Counts
+from actrio.providers.dialects import Dialect, WireRequest, request_id_of
 
 __all__ = ["Adapt", "ProviderConnection"]
+
+T = TypeVar("T")
 
 Adapt = Callable[[ModelInput], tuple[ModelInput, Callable[[Iterable[Delta]], list[Delta]]]]
 """Rewrites a call, and gives a rewriting of its batches of deltas, for models that need help."""
 
-ERROR_BODY_BYTES_MAX: Final = 64 * 1024
-"""Read of an answer with an error status: the longest recorded one has 2 KiB, the rest is HTML."""
-
 ERROR_BODY_SECONDS: Final = 5.0
-"""How long such a body may take; the status alone is a good answer already."""
+"""How long the body of an error may take; the status alone is a good answer already."""
 
-ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
-"""Of an answer that is not streamed; as much as a request may have."""
+EMBED_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Of one answer with vectors: 2048 texts of 4096 numbers of 20 characters are 168 MB."""
 
-DRAIN_SECONDS: Final = 0.25
-"""After ``[DONE]``, how long to wait for the end of the body so that the connection can be used
-again. Well-behaved servers send both together; a new connection costs less than waiting longer."""
+BYTES_PER_TOKEN: Final = 4
+"""For guessing what a request costs before the provider has told: a little too much, for JSON."""
 
 
-class ProviderConnection(Actor[ModelInput]):
-    """Answers model calls over HTTP.
+@attrs.define(slots=True)
+class _Attempt:
+    """What an attempt knows when it fails."""
 
-    A stream of a call yields ``tuple[Delta, ...]``, one tuple per read of the body; its result
-    is the `ModelOutput` they fold into.
+    ticket: Ticket
+    endpoint: Endpoint = Endpoint("")  # asked last, because it may take its time
+    guessed: float = 0.0  # tokens spent before anybody knows
+    sent: bool = False
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
-    *Backpressure*: while the asker has no credit nothing is read from the socket.
+
+class ProviderConnection(Actor[Any]):
+    """Answers model calls (`ModelInput`) and embedding calls (`EmbedInput`) over HTTP.
+
+    A stream of a model call yields ``tuple[Delta, ...]``, one tuple per read of the body; its
+    result is the `ModelOutput` they fold into. An embedding call is asked, and gives an
+    `EmbedOutput` with the vectors in the order of the texts.
+
+    *Backpressure*: while the asker has no credit nothing is read from the socket. Calls beyond
+    what the provider takes wait, each caller's in its own line, the lines served in turns.
     *Cancellation*: closes the socket of the call; other calls go on.
     *Failure*: every failure of the provider is a result, raised at the asker; none is a crash.
 
     Args:
         dialect: The wire format and the provider's name.
-        endpoint: Where to, asked before each call.
+        endpoint: Where to, asked before each attempt.
         http: The HTTP library.
         tls_context: Shared by all connections of a program.
         trust_env: Whether proxy settings of the environment count; never for loopback.
         settings: Bounds and further headers.
         adapt: Rewrites calls for a model that needs help, see `Adapt`.
+        open_model: Opens the models that stand in for this provider's (``limits.fallback``).
+        chance: Numbers from 0 to 1 for jitter.
+        clock: Seconds since the epoch, for answers that name a date.
     """
 
     def __init__(
         self,
         *,
-        dialect: OpenAiChat,
+        dialect: Dialect,
         endpoint: Callable[[], Awaitable[Endpoint]],
         http: HttpLibrary,
         tls_context: Any,
         trust_env: bool,
         settings: ProviderSettings,
         adapt: Adapt | None = None,
+        open_model: OpenModel | None = None,
+        chance: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._dialect = dialect
         self._endpoint = endpoint
         self._http = http
         self._settings = settings
+        self._limits = settings.limits
         self._adapt = adapt
+        self._open_model = open_model
+        self._chance = chance
+        self._clock = clock
+        self._counts = Counts()
+        self._admission = Admission(
+            dialect.provider, settings.limits, running_max=settings.max_connections, chance=chance
+        )
+        self._gate: Gate
         self._lanes = Lanes(
             lambda: http.client(settings, tls_context, trust_env=trust_env),
             settings.max_connections,
         )
 
-    async def receive(self, message: ModelInput, ctx: Context) -> Any:
-        return ctx.defer(self._serve, message, ctx)
+    async def on_start(self, ctx: Context) -> None:
+        self._gate = Gate(self._admission, ctx.start_task)
+
+    async def receive(self, message: ModelInput | EmbedInput, ctx: Context) -> Any:
+        if isinstance(message, EmbedInput):
+            return ctx.defer(self._embed, message)
+        return ctx.defer(self._answer, message, ctx)
 
     async def on_stop(self, ctx: Context, reason: ExitReason) -> None:  # noqa: ARG002
         await self._lanes.aclose()
 
-    def statistics(self) -> LanesStatistics:
-        """Return how many calls are in work and wait."""
-        return self._lanes.statistics()
+    def statistics(self) -> ConnectionStatistics:
+        """Return how the calls stand, and what became of those before."""
+        admission = self._admission.statistics(trio.current_time())
+        return self._counts.told(
+            admission,
+            lanes=self._lanes.count,
+            calls_in_work=self._lanes.calls_in_work,
+        )
 
-    async def _serve(self, call: ModelInput, ctx: Context) -> ModelOutput:
-        endpoint = await self._endpoint()
+    # -- a model call ------------------------------------------------------------------------------
+
+    async def _answer(self, call: ModelInput, ctx: Context) -> ModelOutput:
+        outlet = Outlet(ctx)
+
+        async def once(attempt: _Attempt) -> ModelOutput:
+            return await self._model_call(call, attempt, outlet)
+
         try:
-            return await self._talk(call, ctx, endpoint)
+            return await self._in_time(
+                call.model, lambda: self._until_answered(call.caller, once, outlet)
+            )
         except ActrioError as error:
-            redact_error(error, [endpoint.api_key or "", *self._settings.headers.values()])
-            raise
+            models = self._limits.fallback if call.fallback else ()
+            if outlet.shown or not error.retryable or not models or self._open_model is None:
+                raise
+            output = await fall_back(
+                call, error, models, open_model=self._open_model, outlet=outlet
+            )
+            self._counts.fallbacks += 1
+            return output
 
-    async def _talk(self, call: ModelInput, ctx: Context, endpoint: Endpoint) -> ModelOutput:
+    async def _model_call(self, call: ModelInput, attempt: _Attempt, outlet: Outlet) -> ModelOutput:
         rewrite: Callable[[Iterable[Delta]], list[Delta]] = list
         request = call
         if self._adapt is not None:
             request, rewrite = self._adapt(call)
-        body = self._dialect.encode(request)
-        reading = _Reading(self._dialect.decoder(call.model), rewrite, ctx)
-        talk = Talk(self._dialect.provider, call.model, reading.decoder.truncated)
-        url = endpoint.base_url.rstrip("/") + self._dialect.path
-        headers = self._request_headers(request, endpoint)
-        with self._http.translated(talk):
-            async with (
-                self._lanes.client() as client,
-                self._http.post(client, url, headers=headers, body=body) as answer,
+        wire = self._dialect.request(request)
+        kind = "text/event-stream" if request.stream else "application/json"
+        self._guess(attempt, wire, call.options.max_tokens or 0)
+        attempt.endpoint = await self._endpoint()
+        with Phases(self._dialect.provider, call.model, self._settings) as phases:
+            async with self._asked(attempt, wire, call.model, kind=kind, phases=phases) as (
+                answer,
+                talk,
             ):
-                if answer.status != 200:
-                    text = await _read_error_body(answer.pieces)
-                    raise self._dialect.error_from(
-                        answer.status, answer.headers, text, model=call.model
-                    )
-                talk.in_stream = True
-                await reading.read(answer)
-        return reading.output(answer.headers)
+                reader = self._dialect.reader(request, answer.headers.get("content-type", ""))
+                talk.truncated = reader.truncated
+                await read_answer(
+                    answer.pieces,
+                    reader,
+                    phases=phases,
+                    accepted=lambda: self._gate.accepted(attempt.ticket),
+                    rewrite=rewrite,
+                    outlet=outlet,
+                )
+        output = outlet.fold.output(
+            model=reader.model,
+            request_id=request_id_of(attempt.headers) or reader.response_id or None,
+        )
+        self._spent(attempt, output.usage)
+        return output
 
-    def _request_headers(self, request: ModelInput, endpoint: Endpoint) -> dict[str, str]:
+    # -- an embedding call -------------------------------------------------------------------------
+
+    async def _embed(self, call: EmbedInput) -> EmbedOutput:
+        async def batch(part: EmbedInput) -> EmbedOutput:
+            async def once(attempt: _Attempt) -> EmbedOutput:
+                return await self._embed_call(part, attempt)
+
+            return await self._until_answered(call.caller, once)
+
+        batch_max = self._dialect.embed_batch_max
+        return await self._in_time(call.model, lambda: embed_in_batches(call, batch_max, batch))
+
+    async def _embed_call(self, call: EmbedInput, attempt: _Attempt) -> EmbedOutput:
+        wire = self._dialect.embed_request(call)
+        kind = "application/json"
+        self._guess(attempt, wire)
+        attempt.endpoint = await self._endpoint()
+        with Phases(self._dialect.provider, call.model, self._settings) as phases:
+            async with self._asked(attempt, wire, call.model, kind=kind, phases=phases) as (
+                answer,
+                _,
+            ):
+                body, whole = await read_body(
+                    answer.pieces, seconds=self._settings.idle_seconds, bytes_max=EMBED_BYTES_MAX
+                )
+        if not whole:
+            raise self._protocol_error(call.model, "never ends, or is too large")
+        output = self._dialect.embed_output(call, body)
+        self._gate.accepted(attempt.ticket)
+        self._spent(attempt, output.usage)
+        return output
+
+    # -- attempts ----------------------------------------------------------------------------------
+
+    async def _in_time(self, model: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do ``work`` within ``total_seconds``."""
+        self._counts.calls += 1
+        with trio.move_on_after(self._limits.total_seconds):
+            return await work()
+        raise ProviderUnreachable(
+            f"{self._dialect.provider}, asked for {model!r}, gave no whole answer within "
+            f"{self._limits.total_seconds:g} s.",
+            provider=self._dialect.provider,
+            category="timeout",
+            remedy="Ask for less in one call, or raise total_seconds.",
+        )
+
+    async def _until_answered(
+        self,
+        caller: str,
+        once: Callable[[_Attempt], Awaitable[T]],
+        outlet: Outlet | None = None,
+    ) -> T:
+        """Attempt it until it is answered, or fails for good."""
+        began = trio.current_time()
+        number = 1
+        while True:
+            ticket = await self._gate.enter(caller, again=number > 1)
+            attempt = _Attempt(ticket)
+            try:
+                return await once(attempt)
+            except ActrioError as error:
+                stated = self._note(error, attempt)
+                told = attempt.headers.get("x-should-retry", "").strip().lower()
+                attempted = Attempted(
+                    number,
+                    trio.current_time() - began,
+                    shown=outlet is not None and outlet.shown,
+                    may_retry={"true": True, "false": False}.get(told),
+                )
+                delay = retry_delay(
+                    error, attempted, self._limits, stated=stated, chance=self._chance()
+                )
+                if delay is None:
+                    raise
+                failure = error
+            finally:
+                self._gate.leave(ticket)
+            with self._gate.parked() as kept:
+                if not kept:
+                    raise failure
+                await trio.sleep(delay)
+            number += 1
+            self._counts.retries += 1
+            if outlet is not None:
+                await outlet.begin_again(number)
+
+    def _note(self, error: ActrioError, attempt: _Attempt) -> float | None:
+        """Tell admission of a failure; return how long the provider asked to wait."""
+        if not attempt.ticket.accepted:
+            self._gate.spend(-attempt.guessed)  # a refusal costs nothing
+        if not attempt.sent:
+            return None  # ours: the provider never saw it
+        stated = stated_delay(error, attempt.headers, self._clock())
+        if isinstance(error, ProviderError):
+            error.retry_after_seconds = stated
+        self._counts.note(error)
+        self._gate.failed(attempt.ticket, error, stated)
+        return stated
+
+    @asynccontextmanager
+    async def _asked(
+        self, attempt: _Attempt, wire: WireRequest, model: str, *, kind: str, phases: Phases
+    ) -> AsyncIterator[tuple[Answer, Talk]]:
+        """Send a request and give its answer, if it is one; no error leaves with a secret."""
+        endpoint = attempt.endpoint
+        talk = Talk(self._dialect.provider, model)
+        try:
+            url = endpoint.base_url.rstrip("/") + wire.path
+            headers = self._request_headers(wire, kind, endpoint)
+            attempt.sent = True
+            self._counts.requests += 1
+            with self._http.translated(talk):
+                async with (
+                    self._lanes.client() as client,
+                    self._http.post(client, url, headers=headers, body=wire.body) as answer,
+                ):
+                    phases.answered()
+                    attempt.headers = answer.headers
+                    await self._check(answer, model)
+                    yield answer, talk
+        except ActrioError as error:
+            secrets = [endpoint.api_key or "", *self._settings.headers.values()]
+            redact_error(error, secrets)
+            raise
+
+    async def _check(self, answer: Answer, model: str) -> None:
+        if answer.status != 200:
+            text, _ = await read_body(
+                answer.pieces, seconds=ERROR_BODY_SECONDS, bytes_max=ERROR_BODY_BYTES_MAX
+            )
+            raise self._dialect.error_from(answer.status, answer.headers, text, model=model)
+        encoding = answer.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise self._protocol_error(model, f"is compressed ({encoding}), which nobody asked for")
+
+    def _protocol_error(self, model: str, what: str) -> ProviderProtocolError:
+        return ProviderProtocolError(
+            f"The answer of {self._dialect.provider} for model {model!r} {what}.",
+            provider=self._dialect.provider,
+            category="protocol",
+            remedy="Check what stands at base_url, and any proxy before it.",
+        )
+
+    def _request_headers(self, wire: WireRequest, kind: str, endpoint: Endpoint) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
-            "accept": "text/event-stream" if request.stream else "application/json",
+            "accept": kind,
             # Small pieces that must not wait for each other are not worth compressing.
             "accept-encoding": "identity",
             "user-agent": "actrio",
+            **wire.headers,
             **self._settings.headers,
         }
         if endpoint.api_key:
-            headers["authorization"] = f"Bearer {endpoint.api_key}"
+            headers.update(self._dialect.key_headers(endpoint.api_key))
         return headers
 
+    def _guess(self, attempt: _Attempt, wire: WireRequest, answer_tokens: int = 0) -> None:
+        """Spend what the attempt may cost, until the provider tells."""
+        attempt.guessed = self._gate.guess(len(wire.body) / BYTES_PER_TOKEN + answer_tokens)
 
-class _Reading:
-    """Reads one answer and passes it on to the asker."""
-
-    def __init__(
-        self,
-        decoder: OpenAiChatDecoder,
-        rewrite: Callable[[Iterable[Delta]], list[Delta]],
-        ctx: Context,
-    ) -> None:
-        self.decoder = decoder
-        self._rewrite = rewrite
-        self._ctx = ctx
-        self._fold = Fold()
-
-    async def read(self, answer: Answer) -> None:
-        """Read the body of an answer with status 200, streamed or whole."""
-        encoding = answer.headers.get("content-encoding", "identity")
-        if encoding != "identity":
-            raise self.decoder.protocol_error(f"is compressed ({encoding}), which nobody asked for")
-        told = answer.headers.get("content-type", "text/event-stream")
-        kind = told.partition(";")[0].strip().lower()
-        if kind == "text/event-stream":
-            await self._read_stream(answer.pieces)
-        elif kind == "application/json":
-            body = await self._read_whole(answer.pieces)
-            await self._deliver(self.decoder.decode_whole(body))
-        else:
-            raise self.decoder.protocol_error(f"is {kind or 'of no type'}")
-
-    def output(self, headers: Mapping[str, str]) -> ModelOutput:
-        """Return what the answer amounts to."""
-        return self._fold.output(
-            model=self.decoder.model,
-            request_id=request_id_of(headers) or self.decoder.response_id or None,
-        )
-
-    async def _read_stream(self, pieces: AsyncIterator[bytes]) -> None:
-        reader = SseReader()
-        async for data in pieces:
-            await self._decode(reader, data)
-            if self.decoder.done:
-                break
-        self.decoder.close(leftover=reader.close())
-        with trio.move_on_after(DRAIN_SECONDS):
-            async for _ in pieces:
-                pass
-
-    async def _decode(self, reader: SseReader, data: bytes) -> None:
-        """Deliver what ``data`` completes; also what came before a failure in the same read."""
-        deltas: list[Delta] = []
-        try:
-            for event in reader.feed(data):
-                deltas.extend(self.decoder.feed(event))
-        except LimitExceeded as error:
-            raise self.decoder.protocol_error(f"is too much: {error.message}") from error
-        except ActrioError:
-            await self._deliver(deltas)
-            raise
-        await self._deliver(deltas)
-
-    async def _deliver(self, deltas: list[Delta]) -> None:
-        rewritten = self._rewrite(deltas)
-        if not rewritten:
-            return
-        for delta in rewritten:
-            self._fold.add(delta)
-        if self._ctx.is_stream:
-            await self._ctx.emit(tuple(rewritten))
-
-    async def _read_whole(self, pieces: AsyncIterator[bytes]) -> bytes:
-        body = bytearray()
-        async for data in pieces:
-            body += data
-            if len(body) > ANSWER_BYTES_MAX:
-                raise self.decoder.protocol_error(f"is larger than {ANSWER_BYTES_MAX} bytes")
-        return bytes(body)
-
-
-async def _read_error_body(pieces: AsyncIterator[bytes]) -> bytes:
-    body = bytearray()
-    with trio.move_on_after(ERROR_BODY_SECONDS):
-        async for data in pieces:
-            body += data
-            if len(body) >= ERROR_BODY_BYTES_MAX:
-                break
-    return bytes(body[:ERROR_BODY_BYTES_MAX])
+    def _spent(self, attempt: _Attempt, usage: Usage) -> None:
+        self._counts.spend(usage)
+        if usage.total_tokens:
+            self._gate.spend(usage.total_tokens - attempt.guessed)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Literal
 
@@ -33,7 +33,7 @@ from actrio.errors import (
 )
 from actrio.providers._settings import HttpChoice, ProviderSettings
 
-__all__ = ["Answer", "HttpLibrary", "Lanes", "LanesStatistics", "Talk", "load_http"]
+__all__ = ["LANE_CONNECTIONS", "Answer", "HttpLibrary", "Talk", "Transport", "load_http"]
 
 LANE_CONNECTIONS: Final = 10
 """Connections of one client: where the pool's own search stays below its other costs."""
@@ -64,9 +64,7 @@ _NET_REMEDY: Final = "Check the network and base_url, or try again."
 _TABLE: Final = (
     # The first row that matches counts, so special exceptions stand before general ones.
     _Row("ConnectTimeout", "timeout", "took too long to accept a connection", _NET_REMEDY),
-    _Row(
-        "ReadTimeout", "timeout", "sent nothing for too long", "Try again, or raise idle_seconds."
-    ),
+    _Row("ReadTimeout", "timeout", "sent nothing for too long", "Try again."),
     _Row("WriteTimeout", "timeout", "took nothing for too long", "Try again."),
     _Row("PoolTimeout", "timeout", "had no free connection", "Raise max_connections."),
     _Row("ConnectError", "network", "cannot be reached", "Check base_url and the network."),
@@ -93,14 +91,16 @@ class Talk:
     """Where one call stands, so that a failure can be told rightly.
 
     Attributes:
-        truncated: Makes the error for an answer that is cut in its middle.
-        in_stream: Whether the answer has begun.
+        truncated: Makes the error for an answer that is cut in its middle; None before it began.
     """
 
     provider: str
     model: str
-    truncated: Callable[[str], StreamTruncated]
-    in_stream: bool = False
+    truncated: Callable[[str], StreamTruncated] | None = None
+
+    @property
+    def in_stream(self) -> bool:
+        return self.truncated is not None
 
 
 @attrs.frozen(slots=True)
@@ -112,14 +112,20 @@ class Answer:
     pieces: AsyncIterator[bytes]
 
 
+Transport = Callable[[str, Mapping[str, str], bytes], Awaitable[Answer]]
+"""Stands in the network's place: given URL, headers and body, returns the answer. `ConnectionError`
+and `TimeoutError`, raised by it or by the answer's pieces, are told as the network's own."""
+
+
 @attrs.frozen(slots=True)
 class HttpLibrary:
-    """httpx or httpx2, loaded."""
+    """httpx or httpx2, loaded; over the network, or over a ``transport`` in its place."""
 
     name: str
     _module: Any = attrs.field(repr=False)
     _body_type: Callable[[bytes], Any] = attrs.field(repr=False)
     _rows: tuple[tuple[type[Exception], _Row], ...] = attrs.field(repr=False)
+    transport: Transport | None = attrs.field(default=None, repr=False)
 
     def tls_context(self) -> Any:
         """Return a new TLS context with the certificate authorities loaded: slow, so share it."""
@@ -147,14 +153,16 @@ class HttpLibrary:
 
     def _client(self, settings: ProviderSettings, tls_context: Any, *, trust_env: bool) -> Any:
         module = self._module
+        transport = self.transport
         return module.AsyncClient(
+            transport=None if transport is None else in_memory(module, transport),
             verify=tls_context,
             http2=False,
             trust_env=trust_env,
             follow_redirects=False,  # a redirect would carry the key to who knows where
             timeout=module.Timeout(
                 connect=settings.connect_seconds,
-                read=settings.idle_seconds,
+                read=None,  # told by the connection, which knows a delta from a sign of life
                 write=settings.idle_seconds,
                 pool=None,  # a lane never gets more calls than it has connections
             ),
@@ -230,8 +238,55 @@ def _body_type(module: Any) -> Callable[[bytes], Any]:
     return Body
 
 
-def load_http(choice: HttpChoice = "auto") -> HttpLibrary:
+def in_memory(module: Any, transport: Transport) -> Any:
+    """Return ``transport`` in the library's own form."""
+
+    class Pieces(module.AsyncByteStream):  # type: ignore[misc]
+        def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+            self._pieces: AsyncIterator[bytes] | None = pieces
+
+        def __aiter__(self) -> Pieces:
+            return self
+
+        async def __anext__(self) -> bytes:
+            if self._pieces is None:
+                raise module.StreamClosed
+            with translated():
+                return await anext(self._pieces)
+
+        async def aclose(self) -> None:
+            pieces, self._pieces = self._pieces, None
+            if pieces is not None and hasattr(pieces, "aclose"):
+                await pieces.aclose()
+
+    class InMemory(module.AsyncBaseTransport):  # type: ignore[misc]
+        async def handle_async_request(self, request: Any) -> Any:
+            body = b"".join([piece async for piece in request.stream])
+            with translated():
+                answer = await transport(str(request.url), dict(request.headers.items()), body)
+            pieces = Pieces(answer.pieces)
+            return module.Response(answer.status, headers=dict(answer.headers), stream=pieces)
+
+    @contextmanager
+    def translated() -> Iterator[None]:
+        try:
+            yield
+        except ConnectionRefusedError as error:
+            raise module.ConnectError(str(error)) from None
+        except ConnectionError as error:
+            raise module.ReadError(str(error)) from None
+        except TimeoutError as error:
+            raise module.ConnectTimeout(str(error)) from None
+
+    return InMemory()
+
+
+def load_http(choice: HttpChoice = "auto", transport: Transport | None = None) -> HttpLibrary:
     """Load the HTTP library that the settings ask for.
+
+    Args:
+        choice: Which one.
+        transport: What stands in the network's place, for tests.
 
     Raises:
         NotConfigured: It is not installed.
@@ -245,7 +300,7 @@ def load_http(choice: HttpChoice = "auto") -> HttpLibrary:
         )
     module = importlib.import_module(name)
     rows = tuple((getattr(module, row.exception), row) for row in _TABLE)
-    return HttpLibrary(name, module, _body_type(module), rows)
+    return HttpLibrary(name, module, _body_type(module), rows, transport)
 
 
 def _row_of(error: Exception, rows: tuple[tuple[type[Exception], _Row], ...]) -> _Row:
@@ -258,7 +313,7 @@ def _row_of(error: Exception, rows: tuple[tuple[type[Exception], _Row], ...]) ->
 def _told(row: _Row, error: Exception, talk: Talk) -> ActrioError:
     detail = " ".join(str(error).split())[:200]
     what = f"{row.what} ({detail})" if detail else row.what
-    if talk.in_stream and row.cuts:
+    if talk.truncated is not None and row.cuts:
         return talk.truncated(f"was cut ({detail or type(error).__name__})")
     message = f"{talk.provider}, asked for {talk.model!r}, {what}."
     if row.sort == "config":
@@ -271,75 +326,3 @@ def _told(row: _Row, error: Exception, talk: Talk) -> ActrioError:
         in_stream=talk.in_stream,
         remedy=row.remedy,
     )
-
-
-@attrs.frozen(slots=True)
-class LanesStatistics:
-    """How many calls are in work over one provider's lanes."""
-
-    lanes: int
-    calls_in_work: int
-    peak_calls_in_work: int
-    max_connections: int
-    waiting: int
-
-
-@attrs.define(slots=True, eq=False)
-class _Lane:
-    client: Any
-    calls: int = 0
-
-
-class Lanes:
-    """Clients of at most ten connections each, growing to ``max_connections``.
-
-    *Backpressure*: a call beyond ``max_connections`` waits, first come, first served.
-    """
-
-    def __init__(self, make_client: Callable[[], Any], max_connections: int) -> None:
-        self._make_client = make_client
-        self._max_connections = max_connections
-        self._slots = trio.Semaphore(max_connections)
-        self._lanes: list[_Lane] = []
-        self._peak = 0
-
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Any]:
-        """Give a client with a free connection for the time of one call."""
-        async with self._slots:
-            lane = self._free_lane()
-            lane.calls += 1
-            self._peak = max(self._peak, self._calls_in_work)
-            try:
-                yield lane.client
-            finally:
-                lane.calls -= 1
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        for lane in self._lanes:
-            await lane.client.aclose()
-        self._lanes.clear()
-
-    def statistics(self) -> LanesStatistics:
-        """Return how many calls are in work and wait."""
-        return LanesStatistics(
-            lanes=len(self._lanes),
-            calls_in_work=self._calls_in_work,
-            peak_calls_in_work=self._peak,
-            max_connections=self._max_connections,
-            waiting=self._slots.statistics().tasks_waiting,
-        )
-
-    @property
-    def _calls_in_work(self) -> int:
-        return self._max_connections - self._slots.value
-
-    def _free_lane(self) -> _Lane:
-        # The first with room, so that the last lanes stay idle and their connections expire.
-        for lane in self._lanes:
-            if lane.calls < LANE_CONNECTIONS:
-                return lane
-        lane = _Lane(self._make_client())
-        self._lanes.append(lane)
-        return lane

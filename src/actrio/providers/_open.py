@@ -15,9 +15,10 @@ from actrio.messages import ModelInput
 from actrio.providers._catalog import check_enabled, known_providers, resolve, status_of
 from actrio.providers._connection import ProviderConnection
 from actrio.providers._endpoint import Endpoint
-from actrio.providers._http import HttpLibrary, LanesStatistics, load_http
+from actrio.providers._http import HttpLibrary, Transport, load_http
 from actrio.providers._settings import HttpChoice, ProviderSettings, ProviderStatus
-from actrio.providers.dialects import OpenAiChat
+from actrio.providers._statistics import ConnectionStatistics
+from actrio.providers.dialects import Dialect, OpenAiChat
 
 if TYPE_CHECKING:
     from actrio.providers.local import LocalSettings
@@ -26,6 +27,9 @@ __all__ = ["Connections", "split_model"]
 
 SCRIPTED_CONCURRENCY: Final = 10_000
 """Calls of the scripted provider in work at once: each is a timer, so the bound is generous."""
+
+REFUSED_AT_ONCE: Final = 64
+"""Calls that are just being told that the queue is full; one mailbox of them."""
 
 _LOCAL_DEFAULTS: Final = ProviderSettings(
     # A small machine reads a long prompt for minutes before its first token.
@@ -67,6 +71,7 @@ class Connections:
         settings: One entry per ``[providers.NAME]`` table.
         env: Where keys are found. The HTTP library reads its proxies from the process's own.
         local: How local models are run.
+        transport: What stands in the network's place, for tests (`actrio.testing.MemoryNetwork`).
     """
 
     def __init__(
@@ -76,11 +81,13 @@ class Connections:
         settings: Mapping[str, ProviderSettings],
         env: Mapping[str, str],
         local: LocalSettings | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._system = system
         self._settings = settings
         self._env = env
         self._local = local
+        self._transport = transport
         self._supervisor: SupervisorRef | None = None
         self._opened: dict[str, _Opened] = {}
         self._locks: dict[str, trio.Lock] = {}  # one per key being opened, so one opener waits
@@ -127,8 +134,8 @@ class Connections:
             for name in known_providers(self._settings)
         ]
 
-    def statistics(self) -> Mapping[str, LanesStatistics]:
-        """Return how many calls are in work over each connection's sockets."""
+    def statistics(self) -> Mapping[str, ConnectionStatistics]:
+        """Return how the calls of each connection stand."""
         return {name: connection.statistics() for name, connection in self._live.items()}
 
     async def _open(self, provider: str, name: str) -> _Opened:
@@ -189,7 +196,7 @@ class Connections:
         name: str,
         settings: ProviderSettings,
         *,
-        dialect: OpenAiChat,
+        dialect: Dialect,
         endpoint: Callable[[], Awaitable[Endpoint]],
         trust_env: bool,
         adapt: Any = None,
@@ -205,11 +212,14 @@ class Connections:
                 trust_env=trust_env,
                 settings=settings,
                 adapt=adapt,
+                open_model=self.open,
             )
             self._live[name] = connection
             return connection
 
-        return ChildSpec(name, make, concurrency=settings.max_connections)
+        # Whoever waits does so in the connection, which is fair, not in its mailbox, which is not.
+        concurrency = settings.max_connections + settings.limits.queue_max + REFUSED_AT_ONCE
+        return ChildSpec(name, make, concurrency=concurrency)
 
     async def _spawn(self, spec: ChildSpec) -> Ref[ModelInput]:
         return await self._system.spawn(spec, under=await self._providers())
@@ -224,7 +234,7 @@ class Connections:
 
     def _library(self, choice: HttpChoice) -> tuple[HttpLibrary, Any]:
         if choice not in self._libraries:
-            http = load_http(choice)
+            http = load_http(choice, self._transport)
             self._libraries[choice] = (http, http.tls_context())
         return self._libraries[choice]
 

@@ -30,6 +30,7 @@ from actrio.messages import SetTool
 from actrio.providers import Connections
 from actrio.runtime._settings import Settings
 from actrio.sessions import Session, SessionPool
+from actrio.telemetry import keep_logs_off_stdout
 
 __all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]
 
@@ -157,6 +158,7 @@ async def open_runtime(
     cannot be kept alive.
     """
     settings = settings if settings is not None else Settings()
+    keep_logs_off_stdout()
     async with open_actor_system() as system:
         system.observe(_log_crash)
         connections = Connections(
@@ -172,6 +174,7 @@ async def open_runtime(
             filters=tuple(filters),
             turns_max=settings.limits.turns,
             sessions_max=settings.limits.sessions,
+            tool_threads_max=settings.limits.tool_threads,
             clock=clock,
             new_id=new_id or _random_id,
         )

@@ -39,12 +39,15 @@ class Limits:
             queue is a program that does not look at the answers.
         steps: Model calls in one turn, where the agent sets none. Ordinary tool use ends within
             five; a model that needs more than ten is going in circles and costs money.
+        tool_threads: Threads for the sync tools of one agent. They wait rather than compute, so
+            more than cores; each costs memory and, abandoned by a cancel, may stay for a while.
     """
 
     turns: int = attrs.field(default=1000, validator=_at_least_one)
     sessions: int = attrs.field(default=10_000, validator=_at_least_one)
     queue_turns: int = attrs.field(default=8, validator=_not_negative)
     steps: int = attrs.field(default=10, validator=_at_least_one)
+    tool_threads: int = attrs.field(default=32, validator=_at_least_one)
 
 
 def _named_tools(_instance: Any, _attribute: Any, value: tuple[str, ...]) -> None:

@@ -49,6 +49,7 @@ class SessionPool:
         filters: The runtime's filters.
         turns_max: Turns in flight.
         sessions_max: Sessions open, and records kept of closed ones.
+        tool_threads_max: Threads for sync tools, for each agent.
         clock: Seconds since the epoch.
         new_id: Makes an id with a prefix.
     """
@@ -61,6 +62,7 @@ class SessionPool:
         filters: tuple[Filter, ...],
         turns_max: int,
         sessions_max: int,
+        tool_threads_max: int,
         clock: Callable[[], float],
         new_id: Callable[[str], str],
     ) -> None:
@@ -70,7 +72,8 @@ class SessionPool:
         self._sessions_max = sessions_max
         self._clock = clock
         self._new_id = new_id
-        self._turns_max = turns_max
+        # One box for all sessions of an agent: each turn that runs may have a tool at work.
+        self._tool_limits = ToolLimits(parallel_max=turns_max, threads_max=tool_threads_max)
         self.slots = TurnSlots(turns_max)
         self._opened: dict[str, _Opened] = {}
         # Records of closed sessions that have a caller's name, least recently closed first.
@@ -173,8 +176,7 @@ class SessionPool:
         if len(self._agents) >= AGENTS_MAX:
             await self._forget_unused_agent()
         switched_off: set[str] = set()
-        # One box for all sessions of the agent: each turn that runs may have a tool at work.
-        box = ToolBox(agent.tools, limits=ToolLimits(parallel_max=self._turns_max))
+        box = ToolBox(agent.tools, limits=self._tool_limits)
         spec = ChildSpec(
             agent.name,
             lambda: AgentActor(agent, box, self._filters, self._open_model, switched_off),

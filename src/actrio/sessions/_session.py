@@ -149,6 +149,11 @@ class Turn:
         return self
 
     async def __anext__(self) -> TurnEvent:
+        if not self._entered:
+            raise Conflict(
+                f"Turn {self.id} was not entered.",
+                remedy="Write `async with session.turn(…) as turn:` and iterate inside the block.",
+            )
         if self._refusal is not None:
             await trio.lowlevel.checkpoint()
             raise StopAsyncIteration

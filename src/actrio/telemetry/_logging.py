@@ -16,7 +16,7 @@ import structlog
 from actrio.errors import InvalidRequest
 from actrio.telemetry._redaction import RedactSecrets
 
-__all__ = ["LogLevel", "configure_logging"]
+__all__ = ["LogLevel", "configure_logging", "keep_logs_off_stdout"]
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -69,6 +69,16 @@ def configure_logging(
         logger_factory=structlog.PrintLoggerFactory(file=target),
         cache_logger_on_first_use=False,
     )
+
+
+def keep_logs_off_stdout() -> None:
+    """Where nobody has configured structlog yet, send warnings and worse to standard error.
+
+    structlog's own default is to print everything to standard output, which may be a protocol of
+    the program that embeds us. Whoever configures structlog, before or after, has the last word.
+    """
+    if not structlog.is_configured():
+        configure_logging(level="warning")
 
 
 def _json_renderer() -> Any:

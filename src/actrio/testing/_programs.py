@@ -40,6 +40,7 @@ FaultKind = Literal[
     "kill", "crash_soon", "stop", "respawn", "spawn", "suspend", "resume", "jump",
     "cancel_supervisor", "cancel_senders", "look",
 ]  # fmt: skip
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 EndingKind = Literal["leave", "drain", "leave_now", "cancel", "raise"]
 
 TIMES: Final = (0.0, 0.0, 0.05, 0.1, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -65,6 +66,7 @@ class Send:
         cancel_seconds: When the sender gives up; None: never.
         bulk: Whether it is of the class that has a policy of its own in some mailboxes.
         take: Items of a stream to read before leaving it; 0 reads all.
+        between: What is sent after the first item of a stream, before the next is read.
     """
 
     kind: SendKind
@@ -78,6 +80,7 @@ class Send:
     credit: int = 2
     take: int = 0
     merge: bool = False
+    between: Send | None = None
 
 
 @attrs.frozen(slots=True)
@@ -105,7 +108,7 @@ class SupervisorPlan:
     """One supervisor; ``parent`` is the index of another one, or -1 for the root."""
 
     parent: int
-    strategy: Literal["one_for_one", "one_for_all", "rest_for_one"]
+    strategy: Strategy
     on_exceeded: Literal["escalate", "quarantine"]
     stop_order: Literal["reverse", "together"]
     intensity: int
@@ -227,7 +230,7 @@ def _program(draw: Draw) -> Program:
     route = _route(draw) if _one_in(draw, 2) else None
     targets = len(actors) + (route.addresses if route is not None else 0)
     senders = tuple(
-        tuple(_send(draw, targets, 2) for _ in range(draw.whole(1, 7)))
+        tuple(_outside(_send(draw, targets, 2)) for _ in range(draw.whole(1, 7)))
         for _ in range(draw.whole(1, 4))
     )
     faults = tuple(_fault(draw, targets) for _ in range(draw.whole(0, 5)))
@@ -241,8 +244,11 @@ def _time(draw: Draw) -> float:
     return draw.pick(TIMES)
 
 
+_STRATEGIES: Final[tuple[Strategy, ...]] = ("one_for_one", "one_for_all", "rest_for_one")
+
+
 def _supervisor(draw: Draw, index: int) -> SupervisorPlan:
-    strategy = draw.pick(("one_for_one", "one_for_all", "rest_for_one"))
+    strategy = draw.pick(_STRATEGIES)
     quarantine = strategy == "one_for_one" and _one_in(draw, 2)
     return SupervisorPlan(
         parent=draw.whole(-1, index - 1),
@@ -314,7 +320,7 @@ def _step(draw: Draw, kind: StepKind, targets: int, depth: int) -> Step:
             return Step(kind, seconds=_time(draw))
         case "defer" | "task" if depth:
             inner = _steps(draw, _KINDS, draw.whole(0, 2), targets, depth - 1)
-            return Step(kind, steps=inner)
+            return Step(kind, steps=_bounded(inner))
         case "once" | "every":
             seconds = draw.pick((0.1, 0.5, 1.0)) if kind == "once" else draw.pick((0.3, 1.0))
             inner = _steps(draw, ("pause", "sleep", "crash"), draw.whole(0, 1), targets, 0)
@@ -327,6 +333,27 @@ def _step(draw: Draw, kind: StepKind, targets: int, depth: int) -> Step:
             return Step("pause", count=1)
         case _:
             return Step(kind)
+
+
+def _bounded(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Let every wait in ``steps`` end: deferred handlings are not in the kernel's graph of waits."""
+    return tuple(
+        step if step.send is None else attrs.evolve(step, send=_given_up(step.send))
+        for step in steps
+    )
+
+
+def _outside(send: Send) -> Send:
+    """Let a sender that is no actor, and so not in the graph either, give up what it sends between."""
+    if send.between is None:
+        return send
+    return attrs.evolve(send, between=_given_up(send.between))
+
+
+def _given_up(send: Send) -> Send:
+    between = _given_up(send.between) if send.between is not None else None
+    seconds = 1.0 if send.cancel_seconds is None else send.cancel_seconds
+    return attrs.evolve(send, cancel_seconds=seconds, between=between)
 
 
 _SENDS: Final[tuple[SendKind, ...]] = (
@@ -350,6 +377,7 @@ def _send(draw: Draw, targets: int, depth: int) -> Send:
         credit=draw.whole(1, 3) if streams else 2,
         take=draw.whole(0, 3) if streams else 0,
         merge=streams and _one_in(draw, 3),
+        between=_send(draw, targets, depth - 1) if streams and depth and _one_in(draw, 2) else None,
     )
 
 

@@ -48,9 +48,11 @@ class SimulationStuck(AssertionError):
     """The simulated program can never end, or does not end in time; the text shows its tasks."""
 
 
-def simulate(
-    main: Callable[[Ports], Awaitable[T]], *, seed: int, hang_seconds: float = 30.0
-) -> T:
+class _Interrupted(BaseException):
+    """Raised in a Trio thread that gives no sign of life."""
+
+
+def simulate(main: Callable[[Ports], Awaitable[T]], *, seed: int, hang_seconds: float = 30.0) -> T:
     """Run ``main(ports)`` in one `trio.run` that does the same thing whenever the seed is the same.
 
     Call it from a plain test, not inside Trio. Use nothing that threads or sockets answer: on
@@ -164,7 +166,7 @@ class _Guard(trio.abc.Instrument):
         here = "".join(traceback.format_stack(frame, FRAMES_MAX)) if frame else ""
         self.seen = self.seen or f"{text}The Trio thread is at\n{here}"
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(self._watched), ctypes.py_object(SimulationStuck)
+            ctypes.c_ulong(self._watched), ctypes.py_object(_Interrupted)
         )
 
     def _stuck(self, why: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from actrio.testing._simulation_world import World
 
 __all__ = ["Bulk", "Order", "SimulatedActor", "SimulatedCrash"]
+
+
+_STORMY: Final = ("crash", "messy", "refuse", "stop")
+"""Steps left out once nothing is injected any more: a timer could go on with them for ever."""
 
 
 class SimulatedCrash(Exception):
@@ -95,7 +99,11 @@ class SimulatedActor(Actor[Order]):
         ledger.note("control", message.fate.number)
         ledger.control[self.life.path] = max(0, ledger.control[self.life.path] - 1)
         message.fate.begun += 1
-        await self._walk(message.steps, ctx, None)
+        self.life.controls += 1
+        try:
+            await self._walk(message.steps, ctx, None)
+        finally:
+            self.life.controls -= 1
 
     async def on_stop(self, ctx: Context, reason: ExitReason) -> None:
         """End the life."""
@@ -135,7 +143,7 @@ class SimulatedActor(Actor[Order]):
         """Do ``steps``; return those that are to be deferred, if there are any."""
         for step in steps:
             self.world.maybe_crash(self.life.path)
-            if self.world.calm and step.kind in ("crash", "messy"):
+            if self.world.calm and step.kind in _STORMY:
                 continue
             match step.kind:
                 case "refuse":

@@ -10,6 +10,9 @@ from actrio.testing._simulation_world import PERIOD_SECONDS, World
 __all__ = ["at_rest", "check_budgets", "shutdown_bound", "unquiet"]
 
 
+_MOVING = ("starting", "restarting", "stopping")
+
+
 def unquiet(world: World) -> list[str]:
     """Return the actors that have something in work, or waiting."""
     return [
@@ -23,11 +26,14 @@ def unquiet(world: World) -> list[str]:
 
 def at_rest(world: World) -> bool:
     """Return whether everything is quiet; then check what must be true of a quiet world."""
-    lives = world.ledger.live.values()
-    busy = any(life.timers and any(o.every is not None for o in life.timers.values()) for life in lives)
-    restarting = any(node.state == "restarting" for node in world.system.tree().walk())
-    tasks = any(life.tasks for life in lives)
-    if busy or restarting or tasks or unquiet(world):
+    busy = any(
+        life.controls
+        or life.tasks
+        or any(order.every is not None for order in life.timers.values())
+        for life in world.ledger.live.values()
+    )
+    moving = any(node.state in _MOVING for node in world.system.tree().walk())
+    if busy or moving or unquiet(world):
         return False
     _check_rest(world)
     return True
@@ -39,7 +45,7 @@ def _check_rest(world: World) -> None:
         if node.waits_on:
             ledger.wrong("I9", f"{node.path} is quiet and waits on {node.waits_on}")
     for path, waiting in ledger.control.items():
-        if waiting > 0 and path in ledger.live:
+        if waiting > 0 and path in ledger.live and not ledger.live[path].over:
             ledger.wrong("lanes", f"{path} never heard {waiting} control messages")
     for life in ledger.live.values():
         for ref, left in life.watches.items():
@@ -91,7 +97,7 @@ def _shields(program: Program) -> float:
     """Return the longest time that handlers of this program may shield themselves."""
     plans = [*program.actors, *([program.route.actor] if program.route is not None else [])]
     steps = [step for plan in plans for step in (*plan.start, *plan.stop)]
-    steps += [step for sends in program.senders for send in sends for step in send.steps]
+    steps += [step for sends in program.senders for send in sends for step in _steps_of(send)]
     return _shielded(steps)
 
 
@@ -102,9 +108,9 @@ def _shielded(steps: Iterable[Step]) -> float:
             total += step.seconds
         total += _shielded(step.steps)
         if step.send is not None:
-            total += _shielded(_of(step.send))
+            total += _shielded(_steps_of(step.send))
     return total
 
 
-def _of(send: Send) -> tuple[Step, ...]:
-    return send.steps
+def _steps_of(send: Send) -> tuple[Step, ...]:
+    return (*send.steps, *(_steps_of(send.between) if send.between is not None else ()))

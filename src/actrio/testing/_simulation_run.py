@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import attrs
@@ -13,15 +14,15 @@ import trio.testing
 
 from actrio.actors import ActorSystem, open_actor_system
 from actrio.errors import ActrioError, RestartBudgetExceeded
-from actrio.testing._invariants import Ledger
+from actrio.testing._invariants import ASKS, Ledger
 from actrio.testing._ports import Ports
-from actrio.testing._programs import Fault, Program, Send, random_program
+from actrio.testing._programs import Fault, Program, Send
 from actrio.testing._simulation import SimulationStuck, simulate
 from actrio.testing._simulation_checks import at_rest, check_budgets, shutdown_bound, unquiet
 from actrio.testing._simulation_world import World
 from actrio.testing._sweep import live_tasks
 
-__all__ = ["ProgramReport", "run_program", "run_seed"]
+__all__ = ["ProgramReport", "run_program"]
 
 REST_SECONDS: Final = 400.0
 """Virtual time in which everything must come to rest: many times what all steps take together."""
@@ -49,11 +50,6 @@ class _Raised(Exception):
     """What the block of a simulated program ends with, under the ending ``raise``."""
 
 
-def run_seed(seed: int) -> ProgramReport:
-    """Draw the program of ``seed`` and run it."""
-    return run_program(random_program(seed), seed=seed)
-
-
 def run_program(program: Program, *, seed: int, hang_seconds: float = 5.0) -> ProgramReport:
     """Run ``program`` once, on the scheduling of ``seed``, and check every invariant.
 
@@ -66,7 +62,7 @@ def run_program(program: Program, *, seed: int, hang_seconds: float = 5.0) -> Pr
         simulate(run.main, seed=seed, hang_seconds=hang_seconds)
     except SimulationStuck as stuck:
         ledger.problems.append(f"I9: {stuck}")
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+    except Exception as error:  # whatever it is, it is the finding
         ledger.problems.append(f"unexpected: {_flat(error)}")
     return ProgramReport(
         seed,
@@ -103,6 +99,7 @@ class _Run:
             self._over = True
             await self._senders_end(outside)
             await trio.testing.wait_all_tasks_blocked()  # what came in by the threads' door
+            self.ledger.close()
             outside.cancel_scope.cancel(reason="the run is over")
         if live_tasks() != before:
             self.ledger.wrong("I6", f"tasks are left: {live_tasks()}")
@@ -112,7 +109,6 @@ class _Run:
         """Open the system, let things happen, leave it; check what must hold afterwards."""
         system: ActorSystem | None = None
         asked_at = trio.current_time()
-        gave_up = False
         block = trio.CancelScope()
         try:
             with block:
@@ -127,13 +123,16 @@ class _Run:
         except* _Raised:
             pass
         except* RestartBudgetExceeded:
-            gave_up = True
             self.ledger.counts["escalations"] += 1
         assert system is not None
-        self._check_end(system, asked_at, gave_up=gave_up)
+        self._check_end(system, asked_at)
 
     async def _inside(self, outside: trio.Nursery, block: trio.CancelScope) -> None:
-        await self.world.build()
+        try:
+            await self.world.build()
+        except ActrioError as error:  # the root gave up already
+            self.ledger.note("not built", type(error).__name__)
+            return
         self._senders_left = len(self.program.senders)
         for sends in self.program.senders:
             outside.start_soon(self._send_all, sends)
@@ -234,7 +233,7 @@ class _Run:
         began = trio.current_time()
         bound = shutdown_bound(self.world)
         await self.world.system.stop(ref)
-        took = trio.current_time() - began - self._jumped(began)
+        took = trio.current_time() - began - self.world.jumped(began)
         if took > bound:
             self.ledger.wrong("I6", f"stopping {ref.path} took {took:.3f} s")
 
@@ -247,9 +246,6 @@ class _Run:
         if nursery is not None:
             self.ledger.counts["kills"] += 1
             nursery.cancel_scope.cancel(reason="fault")
-
-    def _jumped(self, since: float) -> float:
-        return sum(seconds for at, seconds in self.ledger.jumps if at >= since)
 
     # -- coming to rest, and the end -----------------------------------------------------------------
 
@@ -266,7 +262,8 @@ class _Run:
         self.ledger.suspended.clear()
         for ref in self.world.refs:
             if ref is not None:
-                self.world.system.resume(ref)
+                with suppress(ActrioError):  # its route ends
+                    self.world.system.resume(ref)
 
     async def _come_to_rest(self) -> None:
         """Inject nothing more; everything must end by itself, and nobody may be left waiting."""
@@ -276,7 +273,7 @@ class _Run:
         with trio.move_on_after(REST_SECONDS) as limit:
             await self._idle.wait()
             await trio.sleep(0.25)
-            while not at_rest(self.world):
+            while not at_rest(self.world):  # noqa: ASYNC110 - it is looked at, not waited on
                 await trio.sleep(0.25)
         self.ledger.look(self.world.system.tree())
         if limit.cancelled_caught:
@@ -285,11 +282,11 @@ class _Run:
             )
         self.ledger.note("rest")
 
-    def _check_end(self, system: ActorSystem, asked_at: float, *, gave_up: bool) -> None:
+    def _check_end(self, system: ActorSystem, asked_at: float) -> None:
         ledger = self.ledger
-        took = trio.current_time() - asked_at - self._jumped(asked_at)
         if hasattr(self, "world"):
             check_budgets(self.world)
+            took = trio.current_time() - asked_at - self.world.jumped(asked_at)
             if took > shutdown_bound(self.world):
                 ledger.wrong("I6", f"the end took {took:.3f} s of {shutdown_bound(self.world):.3f}")
         if len(system.timers):
@@ -300,7 +297,9 @@ class _Run:
         for statistics in system.route_statistics().values():
             ledger.counts["passivations"] += statistics.passivations
             ledger.counts["activations"] += statistics.activations
-        ledger.close(system.late_replies, dead_root=gave_up)
+        late = sum(max(0, fate.answers - 1) for fate in ledger.fates if fate.kind in ASKS)
+        if late != system.late_replies:
+            ledger.wrong("I3", f"{late} late answers were given, {system.late_replies} counted")
 
 
 _OVER: Final = ("dead", "quarantined")

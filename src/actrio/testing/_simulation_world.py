@@ -185,11 +185,12 @@ class World:
         if scope.cancelled_caught:
             self.ledger.counts["cancels"] += 1
             late = trio.current_time() - scope.deadline
-            if late > self.program.grace_seconds + self._jumped(scope.deadline) + 1e-6:
+            if late > self.program.grace_seconds + self.jumped(scope.deadline) + 1e-6:
                 self.ledger.wrong("I8", f"a cancelled {plan.kind} took {late:.3f} s to return")
 
-    def _jumped(self, since: float) -> float:
-        return sum(seconds for at, seconds in self.ledger.jumps if at >= since)
+    def jumped(self, since: float) -> float:
+        """Return by how much the clock was set forward since then."""
+        return sum(seconds for at, seconds in self.ledger.jumps if at + seconds >= since)
 
     @contextmanager
     def _recorded(self, fate: Fate) -> Iterator[None]:
@@ -241,6 +242,8 @@ class World:
                 if plan.take and len(fate.got) >= plan.take:
                     break
                 await trio.sleep(plan.before_seconds)
+                if plan.between is not None and len(fate.got) == 1:
+                    await self.send(plan.between)
             else:
                 if items.result != ("answer", fate.number):
                     self.ledger.wrong("I10", f"stream {fate.number} ends with {items.result}")

@@ -36,6 +36,9 @@ async def cancel_at_each_step(
 ) -> int:
     """Run ``operation`` again and again, cancelled one task step later each time.
 
+    Warm up first where ``check`` compares `live_tasks`: actors that start on first use are there
+    afterwards, and are no leftovers.
+
     Args:
         operation: Makes its own world or leaves it usable; run once per step.
         check: Called after each run, outside the cancelled scope, to look at what is left.

@@ -72,7 +72,9 @@ class AnswerReader(Protocol):
 class Dialect(Protocol):
     """The wire format of one vendor, with that vendor's deviations."""
 
-    provider: str
+    @property
+    def provider(self) -> str:
+        """The provider's name, for error texts and as the maker of its vendor items."""
 
     def key_headers(self, key: str) -> Mapping[str, str]:
         """Return the headers that carry the key."""

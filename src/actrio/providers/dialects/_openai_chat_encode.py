@@ -1,11 +1,10 @@
-"""A model call as the JSON body of OpenAI chat completions."""
+"""A model call as the JSON body of chat completions. Pure."""
 
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -16,54 +15,110 @@ from actrio.messages import (
     Image,
     Message,
     ModelInput,
-    ModelOptions,
     Text,
+    Thinking,
+    ToolCall,
     ToolMessage,
+    ToolSpec,
     UserMessage,
 )
+from actrio.providers.dialects._openai_chat_deviations import Deviations
+from actrio.providers.dialects._openai_chat_items import items_back
+from actrio.providers.dialects._openai_chat_options import option_members
 
-__all__ = ["MaxTokensField", "encode_request"]
-
-MaxTokensField = Literal["max_completion_tokens", "max_tokens"]
-"""OpenAI's reasoning models refuse ``max_tokens``; many compatible endpoints know only that."""
-
-_NAME_FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]+")
-_SCHEMA_DEPTH_MAX = 64  # deeper than any hand-written type; a recursive value must not overflow
+__all__ = ["as_json", "encode_request"]
 
 _Json = dict[str, Any]
 
+_CACHE_MARK: Final = {"type": "ephemeral"}
 
-def encode_request(request: ModelInput, max_tokens_field: MaxTokensField) -> bytes:
+_SHAPE_IN_WORDS: Final = "Answer with one JSON object that matches this JSON Schema:"
+
+
+def encode_request(call: ModelInput, provider: str, deviations: Deviations) -> bytes:
     """Return the request body.
 
     Raises:
-        NotSupported: A part that this wire format cannot carry; it is named.
+        NotSupported: A part or option that this vendor cannot carry; it is named.
         InvalidRequest: Text that is no Unicode, or values that are no JSON.
     """
-    messages: list[_Json] = []
-    if request.instructions:
-        messages.append({"role": "system", "content": request.instructions})
-    for message in request.messages:
-        messages.extend(_messages(message))
-    body: _Json = {"model": request.model, "messages": messages}
-    if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
-        if request.options.tool_choice != "auto":
-            body["tool_choice"] = request.options.tool_choice
-    body.update(_options(request.options, max_tokens_field))
-    if request.stream:
+    body: _Json = {"model": call.model, "messages": _all_messages(call, provider, deviations)}
+    if call.tools:
+        body["tools"] = [_tool(tool) for tool in call.tools]
+        if call.options.tool_choice != "auto":
+            body["tool_choice"] = call.options.tool_choice
+    body.update(option_members(call, provider, deviations))
+    if call.stream:
         body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
+        if deviations.stream_usage:
+            body["stream_options"] = {"include_usage": True}
+    return as_json(_merged(body, call.options.vendor), call.model)
+
+
+def _merged(body: _Json, vendor: Mapping[str, Any]) -> _Json:
+    """Return ``body`` with the vendor's own members, which come last.
+
+    Tools join ours, because tools that the vendor runs stand beside the caller's; an object says
+    more about the one that is there; anything else takes its place.
+    """
+    for name, value in vendor.items():
+        there = body.get(name)
+        if name == "tools" and isinstance(value, (list, tuple)):
+            body[name] = [*(there or ()), *value]
+        elif isinstance(value, Mapping) and isinstance(there, dict):
+            body[name] = {**there, **value}
+        else:
+            body[name] = value
+    return body
+
+
+def as_json(body: _Json, model: str) -> bytes:
+    """Return ``body`` as JSON.
+
+    Raises:
+        InvalidRequest: It holds text that is no Unicode, or values that are no JSON.
+    """
     try:
         return msgspec.json.encode(body)
     except (UnicodeEncodeError, TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(
-            f"The request to model {request.model!r} cannot be written as JSON: {error}.",
+            f"The request to model {model!r} cannot be written as JSON: {error}.",
             remedy="Remove lone surrogates from the text, and values that are no JSON.",
         ) from error
 
 
-def _tool(tool: Any) -> _Json:
+def _all_messages(call: ModelInput, provider: str, deviations: Deviations) -> list[_Json]:
+    instructions = _instructions(call, deviations)
+    messages: list[_Json] = []
+    if instructions:
+        messages.append({"role": "system", "content": instructions})
+    for message in call.messages:
+        messages.extend(_messages(message, provider, deviations))
+    if call.options.cache_prompt and call.model.startswith(deviations.cache_control or ("\0",)):
+        _mark_for_cache(messages)
+    return messages
+
+
+def _instructions(call: ModelInput, deviations: Deviations) -> str:
+    schema = call.options.response_schema
+    if schema is None or deviations.structured == "json_schema":
+        return call.instructions
+    told = as_json(dict(schema), call.model).decode()
+    return f"{call.instructions}\n\n{_SHAPE_IN_WORDS}\n{told}".lstrip()
+
+
+def _mark_for_cache(messages: list[_Json]) -> None:
+    """Mark the instructions, and what the user said last: the next turn begins with both."""
+    users = [message for message in messages if message["role"] == "user"]
+    for message in [*messages[:1], *users[-1:]]:
+        content = message["content"]
+        if isinstance(content, str):
+            content = message["content"] = [{"type": "text", "text": content}]
+        if content:
+            content[-1]["cache_control"] = _CACHE_MARK
+
+
+def _tool(tool: ToolSpec) -> _Json:
     return {
         "type": "function",
         "function": {
@@ -74,54 +129,12 @@ def _tool(tool: Any) -> _Json:
     }
 
 
-def _options(options: ModelOptions, max_tokens_field: MaxTokensField) -> _Json:
-    fields = {
-        "temperature": options.temperature,
-        "top_p": options.top_p,
-        max_tokens_field: options.max_tokens,
-        "stop": list(options.stop) or None,
-        "seed": options.seed,
-        "response_format": _response_format(options.response_schema),
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _response_format(schema: Mapping[str, Any] | None) -> _Json | None:
-    if schema is None:
-        return None
-    name = _NAME_FORBIDDEN.sub("_", str(schema.get("title", "")))[:64] or "answer"
-    shape: _Json = {"name": name, "schema": schema}
-    if _is_strict(schema):
-        shape["strict"] = True
-    return {"type": "json_schema", "json_schema": shape}
-
-
-def _is_strict(schema: Any, depth: int = 0) -> bool:
-    """Whether every object is closed and requires all it names, as OpenAI's strict mode asks.
-
-    Strict mode guarantees the shape; a schema that does not meet its rules would be refused.
-    """
-    if depth > _SCHEMA_DEPTH_MAX:
-        return False
-    if isinstance(schema, (list, tuple)):
-        return all(_is_strict(item, depth + 1) for item in schema)
-    if not isinstance(schema, Mapping):
-        return True
-    if schema.get("type") == "object":
-        named = set(schema.get("properties", {}))
-        if schema.get("additionalProperties") is not False or named != set(
-            schema.get("required", ())
-        ):
-            return False
-    return all(_is_strict(value, depth + 1) for value in schema.values())
-
-
-def _messages(message: Message) -> list[_Json]:
+def _messages(message: Message, provider: str, deviations: Deviations) -> list[_Json]:
     match message:
         case UserMessage():
-            return [{"role": "user", "content": _user_content(message)}]
+            return [{"role": "user", "content": _user_content(message, provider, deviations)}]
         case AssistantMessage():
-            return [_assistant(message)]
+            return [_assistant(message, deviations)]
         case ToolMessage(results):
             return [
                 {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
@@ -129,14 +142,14 @@ def _messages(message: Message) -> list[_Json]:
             ]
 
 
-def _user_content(message: UserMessage) -> str | list[_Json]:
+def _user_content(message: UserMessage, provider: str, deviations: Deviations) -> str | list[_Json]:
     # A plain string where possible: every compatible endpoint takes it, some take nothing else.
     if all(isinstance(part, Text) for part in message.parts):
         return message.text
-    return [_user_part(part) for part in message.parts]
+    return [_user_part(part, provider, deviations) for part in message.parts]
 
 
-def _user_part(part: Text | Image | Document) -> _Json:
+def _user_part(part: Text | Image | Document, provider: str, deviations: Deviations) -> _Json:
     match part:
         case Text(text):
             return {"type": "text", "text": text}
@@ -144,14 +157,19 @@ def _user_part(part: Text | Image | Document) -> _Json:
             url = part.url if part.url is not None else _data_uri(part.media_type, part.data)
             return {"type": "image_url", "image_url": {"url": url}}
         case Document():
-            return _document(part)
+            return _document(part, provider, deviations)
 
 
-def _document(part: Document) -> _Json:
+def _document(part: Document, provider: str, deviations: Deviations) -> _Json:
+    if not deviations.documents:
+        raise NotSupported(
+            f"Document part {part.name or part.url!r}: {provider} takes no files.",
+            remedy="Pass its text or images of its pages, or use openai, anthropic or gemini.",
+        )
     if part.data is None:
         raise NotSupported(
-            f"Document part {part.name or part.url!r}: OpenAI chat completions take a file's "
-            "bytes, not a link to it.",
+            f"Document part {part.name or part.url!r}: chat completions take a file's bytes, "
+            "not a link to it.",
             remedy="Fetch it first and pass its bytes as Document(data=...).",
         )
     file_data = _data_uri(part.media_type, part.data)
@@ -165,18 +183,40 @@ def _data_uri(media_type: str, data: bytes | None) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data or b'').decode('ascii')}"
 
 
-def _assistant(message: AssistantMessage) -> _Json:
-    # Thinking does not go back: this wire format has no place for it and some endpoints refuse it.
-    body: _Json = {"role": "assistant", "content": message.text or None}
+def _assistant(message: AssistantMessage, deviations: Deviations) -> _Json:
+    body: _Json = {"role": "assistant", "content": message.shown or None}
+    body.update(_reasoning_back(message, deviations))
     if message.tool_calls:
-        body["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in message.tool_calls
-        ]
+        body["tool_calls"] = [_call(call, deviations) for call in message.tool_calls]
     elif body["content"] is None:
         body["content"] = ""  # an empty answer is valid only as a string
     return body
+
+
+def _call(call: ToolCall, deviations: Deviations) -> _Json:
+    told: _Json = {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
+    if call.signature is not None and deviations.thought_signatures:
+        told["extra_content"] = {"google": {"thought_signature": call.signature}}
+    return told
+
+
+def _reasoning_back(message: AssistantMessage, deviations: Deviations) -> _Json:
+    """Return the members that bring reasoning back to who reads it.
+
+    Signed reasoning is another vendor's: no member of this wire format holds a signature, but
+    those inside OpenRouter's own items.
+    """
+    member = deviations.reasoning_back
+    if member == "reasoning_details":
+        found = {name: items_back(message, name) for name in (member, "annotations")}
+        return {name: items for name, items in found.items() if items}
+    if not member:
+        return {}
+    text = "".join(
+        part.text for part in message.parts if isinstance(part, Thinking) and part.signature is None
+    )
+    return {member: text} if text else {}

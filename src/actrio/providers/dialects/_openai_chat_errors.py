@@ -1,16 +1,15 @@
-"""What an OpenAI-compatible endpoint says when it refuses, as our errors.
+"""What an OpenAI-compatible endpoint says when it refuses, as our errors. Pure.
 
-The category is found by a ladder, first rung that holds: context length, quota, auth, moderation,
-not found, rate limit, timeout, overloaded, server, invalid request. Numeric business codes of
-single vendors are no part of this dialect.
+The category is found by a ladder, first rung that holds: the vendor's own numeric code, context
+length, quota, auth, moderation, not found, rate limit, timeout, overloaded, server, invalid
+request.
 """
 
 from __future__ import annotations
 
-import email.utils
-import math
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -21,6 +20,7 @@ from actrio.errors import (
     ErrorCategory,
     ProviderError,
 )
+from actrio.providers.dialects._openai_chat_delay import delay_seconds
 
 __all__ = ["ErrorFacts", "error_from_answer", "error_from_facts", "facts_of", "request_id_of"]
 
@@ -30,7 +30,8 @@ MESSAGE_CHARACTERS_MAX: Final = 500
 _CONTEXT_CODES: Final = {"context_length_exceeded", "exceed_context_size_error"}
 _CONTEXT_TEXT: Final = re.compile(
     r"maximum context length|max(?:imum)? context|context (?:window|size|length) (?:exceed|limit)"
-    r"|exceeds? the (?:available |model'?s )?context|prompt (?:is )?too long|input is too long",
+    r"|exceeds? the (?:available |model'?s )?context|(?:prompt|input) (?:is )?too long"
+    r"|reduce the length of the (?:messages|prompt|input)|maximum prompt length",
     re.IGNORECASE,
 )
 _QUOTA_CODES: Final = {
@@ -43,8 +44,11 @@ _QUOTA_CODES: Final = {
     "billing_not_active",
     "payment_required",
     "payment_required_error",
+    "billing_error",
+    "enforced_spend_limit_reached",
 }
 _AUTH_CODES: Final = {"invalid_api_key", "authentication_error", "API_KEY_INVALID"}
+_GOOGLE_BAD_KEY: Final = "API_KEY_INVALID"
 _FILTER_CODES: Final = {"content_filter", "content_policy_violation", "moderation_blocked"}
 _NOT_FOUND_CODES: Final = {"model_not_found", "not_found_error"}
 _RATE_CODES: Final = {"rate_limit_exceeded", "rate_limit_error", "slow_down"}
@@ -57,8 +61,6 @@ _REQUEST_ID_HEADERS: Final = (
     "x-generation-id",
     "x-siliconcloud-trace-id",
 )
-_TRY_AGAIN: Final = re.compile(r"try again in (\d+(?:\.\d+)?)(ms|s)\b")
-
 _REMEDIES: Final[Mapping[str, str]] = {
     "auth": "Check the API key, and that it may use this model.",
     "quota": "Add credit or raise the spending limit at the provider; waiting will not help.",
@@ -76,18 +78,36 @@ _CONTEXT_REMEDY: Final = (
 )
 
 
+_NO_CODES: Final[Mapping[str, ErrorCategory]] = MappingProxyType({})
+
+
 @attrs.frozen(slots=True)
 class ErrorFacts:
-    """What an error body says, whatever its envelope."""
+    """What an error body says, whatever its envelope.
+
+    Attributes:
+        flagged: The vendor's moderation stopped it.
+        reason: Google's word for the cause.
+        delay: How long to wait, as the body tells it apart from its text.
+    """
 
     message: str = ""
     code: str = ""
     type: str = ""
     status: int | None = None
+    flagged: bool = False
+    reason: str = ""
+    delay: str = ""
 
 
 def error_from_answer(
-    status: int, headers: Mapping[str, str], body: bytes, *, provider: str, model: str
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    provider: str,
+    model: str,
+    business_codes: Mapping[str, ErrorCategory] = _NO_CODES,
 ) -> ProviderError | ContextWindowExceeded:
     """Return the error that an answer with an error status amounts to.
 
@@ -97,10 +117,16 @@ def error_from_answer(
         body: As much of it as was read.
         provider: The provider's name, for the text.
         model: The model asked for, for the text.
+        business_codes: The vendor's own codes.
     """
     facts = _body_facts(status, headers, body)
     return error_from_facts(
-        attrs.evolve(facts, status=status), headers, provider=provider, model=model, in_stream=False
+        attrs.evolve(facts, status=status),
+        headers,
+        provider=provider,
+        model=model,
+        in_stream=False,
+        business_codes=business_codes,
     )
 
 
@@ -111,22 +137,26 @@ def error_from_facts(
     provider: str,
     model: str,
     in_stream: bool,
+    business_codes: Mapping[str, ErrorCategory] = _NO_CODES,
 ) -> ProviderError | ContextWindowExceeded:
     """Return the error that ``facts`` amount to."""
-    category = _category(facts)
+    category = business_codes.get(facts.code) or _category(facts)
     where = " in its stream" if in_stream else f" with status {facts.status}"
     text = " ".join(facts.message.split())[:MESSAGE_CHARACTERS_MAX] or "it gave no reason"
     message = f"{provider} refused the call to {model!r}{where}: {text.rstrip('.')}."
     if category == "context_length":
         data = {"provider": provider, "model": model, "status": facts.status}
+        if in_stream:
+            data["in_stream"] = True
         return ContextWindowExceeded(message, remedy=_CONTEXT_REMEDY, data=data)
+    delay = delay_seconds(headers, facts.message, facts.delay)
     return ProviderError(
         message,
         provider=provider,
         category=category,
         status=facts.status,
         request_id=request_id_of(headers),
-        retry_after_seconds=_retry_after(headers, facts.message),
+        retry_after_seconds=delay,
         in_stream=in_stream,
         remedy=_REMEDIES[category],
         data={"code": facts.code or facts.type} if facts.code or facts.type else None,
@@ -135,25 +165,56 @@ def error_from_facts(
 
 def facts_of(value: Any) -> ErrorFacts:
     """Return the facts of a decoded error value: an object, or just a text."""
+    if isinstance(value, list) and value:
+        value = value[0]  # Google puts its error, envelope and all, into a list
     if not isinstance(value, dict):
         return ErrorFacts(message=value if isinstance(value, str) else "")
-    status = value.get("status_code", value.get("code"))
-    metadata = value.get("metadata")
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None
-    message = str(value.get("message") or "")
+    if isinstance(value.get("error"), dict):
+        value = value["error"]
+    metadata = _dict(value.get("metadata"))
+    raw = metadata.get("raw")
+    message = _text(value.get("message"))
     if isinstance(raw, str):
         message = f"{message}: {raw}"
+    google = _google_details(value.get("details"))
     return ErrorFacts(
         message=message,
-        code=str(value.get("code") or ""),
-        type=str(value.get("type") or ""),
-        status=status if isinstance(status, int) and 400 <= status <= 599 else None,
+        code=_text(value.get("code")),
+        type=_text(value.get("type")) or _text(value.get("status")),
+        status=_status(value.get("status_code", value.get("code"))),
+        flagged="reasons" in metadata or "flagged_input" in metadata,
+        reason=_text(google.get("reason")),
+        delay=_text(google.get("retryDelay")),
     )
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """Return the provider's own id of the request, for its support."""
     return next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return ""
+    return str(value)
+
+
+def _status(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+        value = int(value)
+    return value if isinstance(value, int) and 400 <= value <= 599 else None
+
+
+def _google_details(value: Any) -> dict[str, Any]:
+    """Return the members of all detail objects as one; each name is of one of them only."""
+    merged: dict[str, Any] = {}
+    for detail in value if isinstance(value, list) else ():
+        merged.update(_dict(detail))
+    return merged
 
 
 def _body_facts(status: int, headers: Mapping[str, str], body: bytes) -> ErrorFacts:
@@ -185,11 +246,14 @@ def _category(facts: ErrorFacts) -> ErrorCategory:
     may_be_length = status not in {401, 403, 404, 429}
     if may_be_length and (words & _CONTEXT_CODES or _CONTEXT_TEXT.search(facts.message)):
         return "context_length"
+    if facts.reason == _GOOGLE_BAD_KEY:
+        return "auth"
     if words & _QUOTA_CODES or status == 402 or "credit balance" in facts.message:
         return "quota"
     if status == 401 or words & _AUTH_CODES:
         return "auth"
-    if words & _FILTER_CODES or (status == 403 and "moderation" in facts.message.lower()):
+    moderated = facts.flagged or "moderation" in facts.message.lower()
+    if words & _FILTER_CODES or (status == 403 and moderated):
         return "content_filter"
     if status == 403:
         return "auth"
@@ -210,34 +274,3 @@ def _transient_category(status: int | None, words: set[str]) -> ErrorCategory:
     if status is not None or "invalid_request_error" in words:
         return "invalid_request"
     return "server"
-
-
-def _retry_after(headers: Mapping[str, str], message: str) -> float | None:
-    for value, scale in (
-        (headers.get("retry-after-ms"), 0.001),
-        (headers.get("retry-after"), 1.0),
-    ):
-        seconds = _number(value)
-        if seconds is not None:
-            return seconds * scale
-    at, now = _date(headers.get("retry-after")), _date(headers.get("date"))
-    if at is not None and now is not None:
-        return max(0.0, at - now)
-    if found := _TRY_AGAIN.search(message):
-        return float(found[1]) * (0.001 if found[2] == "ms" else 1.0)
-    return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def _date(text: str | None) -> float | None:
-    try:
-        return email.utils.parsedate_to_datetime(text or "").timestamp()
-    except ValueError:
-        return None

@@ -13,6 +13,7 @@ import msgspec
 from actrio.errors import InvalidRequest
 from actrio.messages import (
     AssistantMessage,
+    AttemptSuperseded,
     CitationDelta,
     Delta,
     Document,
@@ -261,7 +262,7 @@ class ChunkWriter:
                 return self._chunk(b'{"reasoning_content":' + _encode(text) + b"}")
             case RefusalDelta(text):
                 return self._chunk(b'{"refusal":' + _encode(text) + b"}")
-            case CitationDelta() | VendorItemDelta():
+            case CitationDelta() | VendorItemDelta() | AttemptSuperseded():
                 raise AssertionError("a script says nothing of this kind")
 
     def closing(self) -> bytes:

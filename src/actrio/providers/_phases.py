@@ -1,0 +1,99 @@
+"""The time limits of one attempt: one scope whose deadline moves with what is waited for."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal, Self
+
+import trio
+
+from actrio.errors import ProviderUnreachable
+from actrio.providers._settings import ProviderSettings
+
+__all__ = ["Phases"]
+
+Phase = Literal["first_byte", "idle", "progress"]
+
+_TOLD: Final[dict[Phase, tuple[str, str]]] = {
+    "first_byte": ("sent nothing", "Try again, or raise first_byte_seconds."),
+    "idle": ("sent nothing more", "Try again, or raise idle_seconds."),
+    "progress": ("sent signs of life but nothing of its answer", "Try again."),
+}
+
+
+class Phases:
+    """Limits each phase of an attempt: ``with Phases(…) as phases: …``.
+
+    The first byte has its time from the attempt's beginning (to connect has a shorter limit of its
+    own, in the HTTP library). Then each read has ``idle_seconds``, and each delta
+    ``delta_seconds``, so that pings keep a thinking model's stream open, but not for ever. While
+    the asker does not read, no time runs.
+
+    *Failure*: `ProviderUnreachable` (``timeout``) that names the phase, raised on leaving the block.
+    """
+
+    __slots__ = (
+        "_delta_by",
+        "_delta_seconds",
+        "_idle_seconds",
+        "_model",
+        "_provider",
+        "_scope",
+        "_seconds",
+        "begun",
+        "phase",
+    )
+
+    def __init__(self, provider: str, model: str, settings: ProviderSettings) -> None:
+        first = settings.limits.first_byte_seconds
+        self._provider = provider
+        self._model = model
+        self._idle_seconds = settings.idle_seconds
+        self._delta_seconds = max(settings.limits.delta_seconds, settings.idle_seconds)
+        self._seconds = settings.idle_seconds if first is None else first
+        self._delta_by = math.inf
+        self._scope = trio.CancelScope()
+        self.phase: Phase = "first_byte"
+        self.begun = False
+
+    def __enter__(self) -> Self:
+        self._scope.deadline = trio.current_time() + self._seconds
+        self._scope.__enter__()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool | None:
+        suppressed = self._scope.__exit__(kind, error, trace)  # type: ignore[arg-type]
+        if self._scope.cancelled_caught:
+            raise self._late()
+        return suppressed
+
+    def answered(self) -> None:
+        """The head of an answer is there."""
+        self.begun = True
+        self.read(progress=True)
+
+    def read(self, *, progress: bool) -> None:
+        """Something came; ``progress``: a part of the answer."""
+        now = trio.current_time()
+        if progress:
+            self._delta_by = now + self._delta_seconds
+        by = now + self._idle_seconds
+        if by <= self._delta_by:
+            self.phase, self._seconds = "idle", self._idle_seconds
+        else:
+            self.phase, self._seconds, by = "progress", self._delta_seconds, self._delta_by
+        self._scope.deadline = by
+
+    def passing_on(self) -> None:
+        """The asker is waited for: no time runs until the next `read`."""
+        self._scope.deadline = math.inf
+
+    def _late(self) -> ProviderUnreachable:
+        what, remedy = _TOLD[self.phase]
+        return ProviderUnreachable(
+            f"{self._provider}, asked for {self._model!r}, {what} for {self._seconds:g} s.",
+            provider=self._provider,
+            category="timeout",
+            in_stream=self.begun,
+            remedy=remedy,
+        )

@@ -1,0 +1,112 @@
+"""Reads one answer and passes it on to the asker, as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final
+
+import trio
+
+from actrio.actors import Context
+from actrio.messages import AttemptSuperseded, Delta, Fold
+from actrio.providers._phases import Phases
+from actrio.providers.dialects import AnswerReader
+
+__all__ = ["ERROR_BODY_BYTES_MAX", "Outlet", "read_answer", "read_body"]
+
+DRAIN_SECONDS: Final = 0.25
+"""After the last delta, how long to wait for the end of the body so that the connection can be
+used again. Well-behaved servers send both together; a new connection costs less than waiting."""
+
+ERROR_BODY_BYTES_MAX: Final = 64 * 1024
+"""Read of an answer with an error status: the longest recorded one has 2 KiB, the rest is HTML."""
+
+
+class Outlet:
+    """Where the deltas of one call go: to its asker, and into the fold of its answer.
+
+    Attributes:
+        shown: Whether the asker has seen a delta of the attempt in work.
+        fold: What the attempt in work amounts to so far.
+    """
+
+    __slots__ = ("_ctx", "fold", "shown")
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self.shown = False
+        self.fold = Fold()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the asker wants deltas, or only the end."""
+        return self._ctx.is_stream
+
+    async def emit(self, deltas: tuple[Delta, ...]) -> None:
+        """Take in ``deltas``, and give them to an asker who wants them."""
+        for delta in deltas:
+            self.fold.add(delta)
+        if self._ctx.is_stream:
+            self.shown = True
+            await self._ctx.emit(deltas)
+
+    async def begin_again(self, attempt: int) -> None:
+        """A further attempt begins: what was shown is superseded."""
+        self.fold = Fold()
+        if self.shown:
+            self.shown = False
+            await self._ctx.emit((AttemptSuperseded(attempt),))
+
+
+async def read_answer(
+    pieces: AsyncIterator[bytes],
+    reader: AnswerReader,
+    *,
+    phases: Phases,
+    accepted: Callable[[], None],
+    rewrite: Callable[[Iterable[Delta]], list[Delta]],
+    outlet: Outlet,
+) -> None:
+    """Read the body of an answer with a success status to its end.
+
+    Args:
+        pieces: The body.
+        reader: Makes deltas of it.
+        phases: Told of each read.
+        accepted: Told of each part of the answer.
+        rewrite: What becomes of the deltas of one read.
+        outlet: Where they go.
+    """
+    async for data in pieces:
+        deltas = reader.feed(data)
+        if deltas:
+            accepted()
+            phases.passing_on()
+            if rewritten := rewrite(deltas):
+                await outlet.emit(tuple(rewritten))
+        phases.read(progress=bool(deltas))
+        if reader.done:
+            break
+    last = reader.close()
+    accepted()
+    phases.passing_on()
+    if last and (rewritten := rewrite(last)):
+        await outlet.emit(tuple(rewritten))
+    with trio.move_on_after(DRAIN_SECONDS):
+        async for _ in pieces:
+            pass
+
+
+async def read_body(
+    pieces: AsyncIterator[bytes], *, seconds: float, bytes_max: int
+) -> tuple[bytes, bool]:
+    """Return as much of a body as comes in time and fits, and whether that was all of it."""
+    body = bytearray()
+    with trio.move_on_after(seconds):
+        async for data in pieces:
+            body += data
+            if len(body) > bytes_max:
+                break
+        else:
+            return bytes(body), True
+    return bytes(body[:bytes_max]), False
