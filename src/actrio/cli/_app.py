@@ -18,6 +18,7 @@ Examples:
   actrio run --agent agents/weather.toml --json "Weather in Paris?"
   actrio chat --model openai:gpt-4o-mini
   actrio doctor --online
+  actrio providers --check
   actrio model install smollm2
   actrio demo
 
@@ -131,6 +132,58 @@ async def doctor(*, online: bool = False, json: bool = False, common: Common = _
     return await examine(online=online, as_json=json, common=common)
 
 
+async def providers(*, check: bool = False, json: bool = False, common: Common = _COMMON) -> int:
+    """List the providers: whether each can be used, what is missing, and what it can do.
+
+    Parameters
+    ----------
+    check
+        Also make one cheap call to each that is available.
+    json
+        Write one JSON object instead of text.
+    """
+    from actrio.cli._providers import show_providers
+
+    return await show_providers(check=check, as_json=json, common=common)
+
+
+async def contract(
+    folder: Path,
+    /,
+    *,
+    provider: str | None = None,
+    json: bool = False,
+    emit: Path | None = None,
+    threshold: Annotated[float, Parameter(validator=cyclopts.validators.Number(gte=0, lte=1))] = (
+        0.95
+    ),
+    seed: int = 0,
+    common: Common = _COMMON,  # noqa: ARG001 - read at the edge
+) -> int:
+    """Replay recorded traffic through the real connection, and tell how much of it matches.
+
+    Parameters
+    ----------
+    folder
+        Where the exchanges are: JSON files of schema llm-exchange/1, also in folders below.
+    provider
+        Replay only this provider's.
+    json
+        Write one JSON object instead of text.
+    emit
+        A file to write the results to, one JSON line for each exchange.
+    threshold
+        The share that must match, of all and of each provider; below it the exit code is 1.
+    seed
+        Of the random cuts of each answer.
+    """
+    from actrio.cli._contract import check_contract
+
+    return await check_contract(
+        folder, provider=provider, as_json=json, emit=emit, threshold=threshold, seed=seed
+    )
+
+
 async def demo(
     *,
     seconds: Annotated[float, Parameter(validator=cyclopts.validators.Number(gt=0, lte=3600))] = 10,
@@ -210,7 +263,7 @@ def make_app(version: str) -> App:
     )
     app.command(run, help_epilogue=RUN_EPILOGUE)
     app.command(chat, help_epilogue=CHAT_EPILOGUE)
-    for command in (doctor, demo, serve):
+    for command in (doctor, providers, contract, demo, serve):
         app.command(command, help_epilogue="")
     model = App(
         name="model",

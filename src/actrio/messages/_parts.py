@@ -200,10 +200,30 @@ class UserMessage:
 
 @attrs.frozen(slots=True)
 class AssistantMessage:
-    """What a model said; parts in the order in which they began."""
+    """What a model said; parts in the order in which they began.
+
+    Attributes:
+        vendor: The provider that said it, or empty; signatures mean something only there.
+    """
 
     role: ClassVar[str] = "assistant"
     parts: tuple[Text | Thinking | Refusal | ToolCall | VendorItem, ...]
+    vendor: str = attrs.field(default="", eq=False)
+
+    def for_vendor(self, vendor: str) -> AssistantMessage:
+        """Return it as ``vendor`` may be sent it: without what another vendor signed.
+
+        An agent may change its model within a session, and a foreign signature is refused.
+        """
+        if self.vendor in ("", vendor):
+            return self
+        parts = tuple(
+            attrs.evolve(part, signature=None)
+            if isinstance(part, (Text, Thinking, ToolCall)) and part.signature is not None
+            else part
+            for part in self.parts
+        )
+        return attrs.evolve(self, parts=parts)
 
     @property
     def text(self) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, Literal
@@ -82,6 +83,17 @@ _TABLE: Final = (
 
 _HUNG_UP: Final = re.compile("disconnected|closed connection")
 """How the libraries tell an end that came too early from bytes that are no HTTP: by words only."""
+
+_UNTRUSTED: Final = _Row(
+    "",
+    "protocol",
+    "shows a certificate that is not trusted",
+    "Check base_url; behind a proxy that looks into TLS, name its authority in SSL_CERT_FILE.",
+)
+_NO_TLS: Final = _Row("", "protocol", "speaks no TLS that we do", "Check base_url: http or https?")
+
+_BROKEN_OFF: Final = frozenset({"UNEXPECTED_EOF_WHILE_READING"})
+"""TLS errors that only say that the connection ended."""
 
 _NO_HTTP: Final = _Row("", "protocol", "answered with something that is no HTTP", "Check base_url.")
 
@@ -305,9 +317,23 @@ def load_http(choice: HttpChoice = "auto", transport: Transport | None = None) -
 
 def _row_of(error: Exception, rows: tuple[tuple[type[Exception], _Row], ...]) -> _Row:
     row = next(row for kind, row in rows if isinstance(error, kind))
+    if row.exception == "ConnectError":
+        return _row_of_tls(error) or row
     if row.exception == "RemoteProtocolError" and not _HUNG_UP.search(str(error)):
         return _NO_HTTP
     return row
+
+
+def _row_of_tls(error: BaseException) -> _Row | None:
+    """Return the row of the TLS failure behind ``error``; the libraries say nothing of it."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, ssl.SSLCertVerificationError):
+            return attrs.evolve(_UNTRUSTED, what=f"{_UNTRUSTED.what} ({behind.verify_message})")
+        if isinstance(behind, ssl.SSLError) and behind.reason not in _BROKEN_OFF:
+            return attrs.evolve(_NO_TLS, what=f"{_NO_TLS.what} ({behind.reason})")
+        behind = behind.__cause__ or behind.__context__
+    return None
 
 
 def _told(row: _Row, error: Exception, talk: Talk) -> ActrioError:

@@ -164,10 +164,9 @@ class Connections:
         async def endpoint() -> Endpoint:
             return access.endpoint
 
-        settings = self._settings.get(provider) or ProviderSettings()
         spec = self._connection_spec(
             provider,
-            settings,
+            access.settings,
             dialect=access.dialect,
             endpoint=endpoint,
             trust_env=not access.loopback,

@@ -170,6 +170,7 @@ CATALOG: Final[Mapping[str, Vendor]] = {
         deviations=Deviations(
             reasoning="reasoning",
             reasoning_back="reasoning_details",
+            document_links=True,
             cache_control=("anthropic/", "google/"),
         ),
         can=(*_CHAT, "images", "documents", "embeddings", "cache"),
@@ -217,7 +218,7 @@ CATALOG: Final[Mapping[str, Vendor]] = {
         deviations=Deviations(
             structured="json_object",
             reasoning="thinking",
-            effort_models=("glm-5",),
+            effort_models=("glm-4.7", "glm-5"),
             reasoning_back="reasoning_content",
             documents=False,
             business_codes=_GLM_CODES,

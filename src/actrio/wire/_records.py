@@ -49,12 +49,13 @@ Migration = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes a body of one version and returns that of the next."""
 
 _TAGGED: Final[Mapping[type[Any], str]] = {
-    **dict.fromkeys((UserMessage, AssistantMessage, ToolMessage), "role"),
     **dict.fromkeys((Text, Thinking, Refusal, VendorItem, Image, Document, ToolCall), "type"),
+    **dict.fromkeys((UserMessage, AssistantMessage, ToolMessage), "role"),
 }
 """Classes that occur in unions, and the class variable that tells them apart."""
 
-_PLAIN: Final = (Citation, ModelOutput, ToolResult, Usage)
+_INNERMOST_FIRST: Final = (Citation, Usage, ToolResult, *_TAGGED, ModelOutput)
+"""cattrs looks the inner writers up when it makes the outer one."""
 
 
 class RecordType(Protocol):
@@ -175,7 +176,7 @@ def _made_converter(classes: Iterable[type[Any]]) -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_tagged_union, _tagged_union)
     # Free JSON values are whatever msgspec can write; nothing in them is of our classes.
     converter.register_unstructure_hook(Any, lambda value: value)
-    for cls in (Citation, Text, *_PLAIN, *_TAGGED, *classes):
+    for cls in (*_INNERMOST_FIRST, *classes):
         converter.register_unstructure_hook(
             cls, cast("Any", _tagging(attrs.resolve_types(cls), converter))
         )

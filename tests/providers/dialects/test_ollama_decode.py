@@ -296,7 +296,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(mutated(), st.sampled_from(["application/x-ndjson", "application/json"]))
 def test_no_damage_breaks_the_reader(body: bytes, kind: str) -> None:
     """Flipped, cut, doubled, reordered, nested: deltas or one of our errors."""
@@ -325,7 +325,7 @@ FIELDS = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=8),

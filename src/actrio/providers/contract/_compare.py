@@ -88,8 +88,10 @@ def _usage_pairs(
 
 def _model_pairs(expected: Mapping[str, Any], result: Result) -> Iterator[_Pair]:
     names, wanted = result.models or (), expected["models"]
+    # Google lists resource names; what a request takes is the name behind the slash.
+    ids = [name.removeprefix("models/") for name in wanted["ids"]]
     yield "models.count", wanted["count"], len(names)
-    yield "models.ids", wanted["ids"], list(names[: len(wanted["ids"])])
+    yield "models.ids", ids, list(names[: len(ids)])
 
 
 def _error_pairs(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[_Pair]:

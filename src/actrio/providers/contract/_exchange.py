@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,8 @@ from actrio.errors import InvalidRequest, NotFound
 __all__ = ["SCHEMA", "Exchange", "load_exchanges"]
 
 SCHEMA: Final = "llm-exchange/1"
+
+_ELIDED: Final = re.compile("<elided[^<>]*>")
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one exchange. The largest recorded one has 2 MB; a list of vectors may be larger."""
@@ -118,8 +121,8 @@ def _exchange(value: dict[str, Any]) -> Exchange:
 
 def _without_elisions(value: Any) -> Any:
     """Put base64 where a long value was taken out: some of these values were base64 before."""
-    if isinstance(value, str) and value.startswith("<elided"):
-        return base64.b64encode(value.encode()).decode()
+    if isinstance(value, str):
+        return _ELIDED.sub(lambda found: base64.b64encode(found[0].encode()).decode(), value)
     if isinstance(value, list):
         return [_without_elisions(item) for item in value]
     if isinstance(value, dict):

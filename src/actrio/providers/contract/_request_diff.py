@@ -104,6 +104,8 @@ def _plain_responses(body: Json) -> Json:
         else:
             plain.append(_plain_item(item))
     body["stream"] = bool(body.get("stream"))
+    if body.get("tool_choice") == "auto":
+        del body["tool_choice"]
     for name in ("store", "include"):
         body.pop(name, None)  # what the server keeps is ours to choose
     return {**body, "input": plain, "system": "\n".join(text for text in told if text)}
@@ -155,13 +157,15 @@ def _plain_block(block: Json) -> Json:
 
 def _plain_gemini(body: Json) -> Json:
     body = camel_members(body)
-    mapping(body.get("systemInstruction")).pop("role", None)
-    for content in objects(body.get("contents")):
-        content.setdefault("role", "user")
-        content["parts"] = [part for part in objects(content.get("parts")) if part != {"text": ""}]
-        for part in content["parts"]:
+    told = mapping(body.get("systemInstruction"))
+    told.pop("role", None)
+    for content in (*objects(body.get("contents")), told):
+        if content is not told:
+            content.setdefault("role", "user")
+        for part in objects(content.get("parts")):
             if part.get("thought") is False:
                 del part["thought"]
+        content["parts"] = [part for part in objects(content.get("parts")) if part != {"text": ""}]
     for tool in objects(body.get("tools")):
         for one in objects(tool.get("functionDeclarations")):
             _rename(one, "parameters", "parametersJsonSchema")

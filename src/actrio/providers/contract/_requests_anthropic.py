@@ -51,7 +51,7 @@ def read_anthropic(body: Mapping[str, Any], *, stream: bool) -> ModelInput:
     if served := [tool for tool in tools if "input_schema" not in tool]:
         vendor["tools"] = served
     choice = mapping(vendor.get("tool_choice"))
-    plain_choice = choice.keys() == {"type"} and choice["type"] in _CHOICES
+    plain_choice = choice.keys() == {"type"} and as_text(choice["type"]) in _CHOICES
     if plain_choice:
         del vendor["tool_choice"]
     options = ModelOptions(

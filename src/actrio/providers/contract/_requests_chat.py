@@ -57,7 +57,7 @@ def read_chat(body: Mapping[str, Any], *, stream: bool) -> ModelInput:
         vendor["tools"], tools = tools, []
     limit = body.get("max_tokens") or body.get("max_completion_tokens")
     stop = body.get("stop")
-    choice = vendor.get("tool_choice")
+    choice: Any = as_text(vendor.get("tool_choice"))
     if choice in _CHOICES:
         del vendor["tool_choice"]
     options: Any = ModelOptions(
@@ -108,7 +108,7 @@ def _schema(vendor: dict[str, Any]) -> Mapping[str, Any] | None:
 
 def _reasoning(vendor: dict[str, Any]) -> dict[str, Any]:
     """Take out of ``vendor`` what our options can say about reasoning."""
-    effort = vendor.get("reasoning_effort")
+    effort = as_text(vendor.get("reasoning_effort"))
     if effort in _EFFORTS and "thinking" not in vendor:
         del vendor["reasoning_effort"]
         return {"reasoning": effort}
@@ -116,7 +116,7 @@ def _reasoning(vendor: dict[str, Any]) -> dict[str, Any]:
         del vendor["reasoning_effort"]
         return {"reasoning": "off"}
     told = mapping(vendor.get("reasoning"))
-    if told.keys() == {"effort"} and told["effort"] in _EFFORTS:
+    if told.keys() == {"effort"} and as_text(told["effort"]) in _EFFORTS:
         return {"reasoning": vendor.pop("reasoning")["effort"]}
     if told.keys() == {"max_tokens"}:
         return {"reasoning_tokens": vendor.pop("reasoning")["max_tokens"]}

@@ -55,7 +55,7 @@ def read_responses(body: Mapping[str, Any], provider: str, *, stream: bool) -> M
     vendor = rest_of(body, _KNOWN)
     if served := [tool for tool in tools if tool.get("type") != "function"]:
         vendor["tools"] = served
-    choice = vendor.get("tool_choice")
+    choice: Any = as_text(vendor.get("tool_choice"))
     if choice in _CHOICES:
         del vendor["tool_choice"]
     options: Any = ModelOptions(
@@ -94,7 +94,7 @@ def _schema(vendor: dict[str, Any]) -> Mapping[str, Any] | None:
 
 def _effort(vendor: dict[str, Any]) -> Any:
     reasoning = mapping(vendor.get("reasoning"))
-    effort = reasoning.get("effort")
+    effort = as_text(reasoning.get("effort"))
     if effort not in _EFFORTS:
         return None
     vendor["reasoning"] = {name: one for name, one in reasoning.items() if name != "effort"}

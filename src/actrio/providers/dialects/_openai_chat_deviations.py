@@ -41,6 +41,7 @@ class Deviations:
         cache_control: Beginnings of the names of models whose prompt is cached only where it is
             marked.
         documents: Whether a file's bytes can be sent.
+        document_links: Whether a link to a file can be sent as well.
         business_codes: Numeric codes in error bodies that say more than the status.
         embed_batch_max: Texts in one embedding request; 0 where there are no embeddings.
         embed_encoding: ``encoding_format`` of vectors; None where it is not known there.
@@ -56,6 +57,7 @@ class Deviations:
     thought_signatures: bool = False
     cache_control: tuple[str, ...] = ()
     documents: bool = True
+    document_links: bool = False
     business_codes: Mapping[str, ErrorCategory] = attrs.field(factory=dict, hash=False)
     embed_batch_max: int = 256
     embed_encoding: Literal["float", "base64"] | None = "float"

@@ -166,13 +166,13 @@ def _document(part: Document, provider: str, deviations: Deviations) -> _Json:
             f"Document part {part.name or part.url!r}: {provider} takes no files.",
             remedy="Pass its text or images of its pages, or use openai, anthropic or gemini.",
         )
-    if part.data is None:
+    if part.data is None and not deviations.document_links:
         raise NotSupported(
             f"Document part {part.name or part.url!r}: chat completions take a file's bytes, "
             "not a link to it.",
             remedy="Fetch it first and pass its bytes as Document(data=...).",
         )
-    file_data = _data_uri(part.media_type, part.data)
+    file_data = part.url if part.data is None else _data_uri(part.media_type, part.data)
     return {
         "type": "file",
         "file": {"filename": part.name or "document", "file_data": file_data},

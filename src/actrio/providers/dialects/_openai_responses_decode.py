@@ -272,7 +272,7 @@ class ResponsesDecoder:
     def _settle(self, response: Response, deltas: list[Delta], *, in_stream: bool) -> None:
         """Take what a whole answer says beyond its deltas, and end."""
         self._note_identity(response)
-        status = response.status
+        status = text_of(response.status)
         if response.error or status in {"failed", "cancelled"}:
             self._raise_error(response.error or f"the response is {status}", in_stream=in_stream)
         if status in {"queued", "in_progress"}:

@@ -107,8 +107,8 @@ def _tool(tool: Any) -> _Json:
 
 
 def _options(options: ModelOptions, model: str, host: ResponsesHost) -> _Json:
-    for name, value in (("stop", options.stop), ("seed", options.seed)):
-        if value not in {(), None}:
+    for name, value in (("stop", options.stop or None), ("seed", options.seed)):
+        if value is not None:
             raise NotSupported(
                 f"Option {name}: OpenAI's responses API has none.",
                 remedy=f"Leave {name} out, or use the provider's chat completions dialect.",
