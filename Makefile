@@ -8,10 +8,10 @@ STAMP  := $(VENV)/.ready-run
 TSTAMP := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types fmt unit matrix coverage bench docs clean
+.PHONY: help run test lint types fmt unit matrix coverage bench fuzz providers-test docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("actrio needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.11 …" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -63,6 +63,20 @@ coverage: $(TSTAMP) ## the tests with branch coverage
 
 bench: $(STAMP) ## every benchmark program, one table each
 	@$(BIN)/python -m bench.kernel
+	@$(BIN)/python -m bench.decode
+
+sweep: $(TSTAMP) ## simulate the kernel: SEEDS (100000) programs, and memory over long runs
+	@$(BIN)/python tools/sweep.py
+	@MEMORY_ROUNDS=20000 $(BIN)/python -m pytest -q tests/simulation/test_memory.py --timeout=3600
+
+mutants: $(TSTAMP) ## plant each bug of tools/mutants_table.py; the tests must catch it
+	@$(BIN)/python tools/mutants.py
+
+fuzz: $(STAMP) ## a million mutated answers to every wire format (FUZZ_CASES=N for fewer)
+	@$(BIN)/python tools/fuzz.py
+
+providers-test: $(TSTAMP) ## every provider whose key is set, live; the others are named with their reason
+	@LIVE_PROVIDERS=1 $(BIN)/python -m pytest -q -rs --no-header --tb=short tests/providers/test_live.py
 
 docs: $(TSTAMP) ## regenerate the drawn and derived pages
 	@$(BIN)/python tools/draw_machines.py

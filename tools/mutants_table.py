@@ -1,4 +1,4 @@
-"""One-line faults for the kernel, each of which the tests must notice.
+"""One-line faults for the kernel, each of which the tests must notice. One table, so one long file.
 
 ``old`` occurs exactly once in its file; when the kernel changes so that it no longer does, the
 mutant is to be written anew, not dropped.

@@ -24,7 +24,7 @@ import actrio
 from actrio import errors
 from actrio.cli._app import make_app
 from actrio.messages import Event, ModelOptions, TurnEvent, TurnResult
-from actrio.providers import ProviderSettings
+from actrio.providers import ConnectionLimits, ProviderSettings
 from actrio.providers.local import LocalSettings
 from actrio.runtime import AgentSettings, Limits, LogSettings, Settings
 
@@ -280,6 +280,7 @@ PARTS: dict[str, Callable[[], list[str]]] = {
     "settings": settings_of(Settings),
     "settings.limits": settings_of(Limits),
     "settings.providers": settings_of(ProviderSettings),
+    "settings.providers.limits": settings_of(ConnectionLimits),
     "settings.local": settings_of(LocalSettings),
     "settings.agents": settings_of(AgentSettings),
     "settings.options": settings_of(ModelOptions),

@@ -101,7 +101,9 @@ def micros(work: Callable[[list[bytes]], None], pieces: list[bytes]) -> float:
 def main() -> int:
     stream = events(EVENTS)
     size = sum(map(len, stream)) / len(stream)
-    print(f"Python {platform.python_version()}, msgspec {msgspec.__version__}, {platform.machine()}")
+    print(
+        f"Python {platform.python_version()}, msgspec {msgspec.__version__}, {platform.machine()}"
+    )
     print(f"{EVENTS} events of {size:.0f} bytes; µs per event\n")
     parsed = micros(parse, [event[6:-2] for event in stream])
     print(f"{'read of':>10} {'parse':>7} {'bare':>7} {'reader':>7} {'+ fold':>7}"

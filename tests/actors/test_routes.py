@@ -481,3 +481,21 @@ async def test_a_thousand_rounds_of_sleep_leave_nothing_behind(autojump_clock):
         shown = system.route_statistics()["/accounts"]
         assert (shown.activations, shown.passivations, shown.resident) == (1000, 1000, 0)
         assert shown.resident_peak == 5
+
+
+async def test_a_route_that_is_cancelled_while_it_is_made_ends_cleanly():
+    """Cancelled at each step of its start: the cancel comes through, and nothing else."""
+    for step in range(6):
+        with trio.CancelScope() as scope:
+            async with open_actor_system() as system, trio.open_nursery() as nursery:
+
+                async def cancel(step=step, system=system):
+                    for _ in range(step):
+                        await trio.lowlevel.checkpoint()
+                    system.root._nursery.cancel_scope.cancel()
+                    scope.cancel()
+
+                nursery.start_soon(cancel)
+                await system.route(accounts({}))
+                await trio.sleep_forever()
+        assert scope.cancelled_caught

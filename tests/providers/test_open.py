@@ -10,6 +10,7 @@ from actrio.actors import open_actor_system
 from actrio.errors import InvalidRequest, NotConfigured, NotFound
 from actrio.messages import ModelInput, user_message
 from actrio.providers import Connections, ProviderSettings, load_http
+from actrio.providers._catalog import CATALOG
 
 
 def connections(system, **settings) -> Connections:
@@ -67,7 +68,7 @@ async def test_the_status_lists_every_provider():
     async with open_actor_system() as system:
         opened = connections(system, here=ProviderSettings(base_url="http://127.0.0.1:1/v1"))
         states = {status.name: status for status in opened.status()}
-    assert list(states) == ["here", "local", "openai", "scripted"]
+    assert list(states) == sorted({*CATALOG, "here", "local", "scripted"})
     assert states["here"].state == states["scripted"].state == "available"
     assert states["openai"].missing_env == "OPENAI_API_KEY"
 

@@ -323,11 +323,12 @@ async def test_a_wait_is_over_when_it_is_woken_not_when_its_task_runs():
         async def asks_a(ctx):
             answers.append(await a.ask("y"))
 
+        system.suspend(b)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(a.ask, asks_b)
-            while not b.cell.mailbox.depth:
-                await trio.lowlevel.checkpoint()
+            await wait_all_tasks_blocked()
             b.tell_nowait(asks_a)
+            system.resume(b)
         await b.ask("z")
     assert answers == ["y"]
 

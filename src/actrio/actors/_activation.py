@@ -240,7 +240,7 @@ class Activation(Slot):
         concurrency = cell.spec.concurrency
         receive, base, now = self.receive, self._base, cell.system.now
         envelope: Envelope | None
-        in_a_row, began = 0, now()
+        in_a_row, began = 0, 0.0  # handled since the last schedule point, and when the first began
         while True:
             if self.alerted:
                 if self._armed != NEVER:
@@ -253,7 +253,7 @@ class Activation(Slot):
                 envelope = result = None  # an idle actor keeps nothing alive
                 self._ran_dry()
                 await self.park()
-                in_a_row, began = 0, now()
+                in_a_row = 0
                 continue
             if self._armed != NEVER and now() >= self._armed:
                 return  # the deadline of a message that is over: the next needs a fresh scope
@@ -283,10 +283,12 @@ class Activation(Slot):
                         cell.handled += 1
                     else:
                         cell.settle(envelope, "handled", None)
+            if not in_a_row:
+                began = cell.inline_since
             in_a_row += 1
             if in_a_row >= BATCH or (not in_a_row & 7 and now() - began > BATCH_SECONDS):
                 await trio.lowlevel.checkpoint()
-                in_a_row, began = 0, now()
+                in_a_row = 0
 
     async def _attend_alert(self) -> bool:
         """Look at everything but the mailbox; return whether the loop is to end."""

@@ -148,11 +148,9 @@ class Supervisor:
             self.end()  # it waits for its restart
         self._control.wake()
 
-    def start_task(self, fn: Callable[[], Awaitable[None]]) -> None:
-        """Run a task of the kernel's own beside the children, in each run of this supervisor."""
-        assert self._nursery is not None
+    def run_beside(self, fn: Callable[[], Awaitable[None]]) -> None:
+        """Run a task of the kernel's own beside the children, in each run that begins from now on."""
         self._tasks.append(fn)
-        self._nursery.start_soon(fn)
 
     def start_beside(self, fn: Callable[[], Awaitable[None]], name: str) -> None:
         """Run a task of a child's own; the child sees to its end."""

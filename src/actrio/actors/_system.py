@@ -141,9 +141,9 @@ class ActorSystem:
         route = Route(spec, self)
         if route.name in self._routes:
             raise Conflict(f"There is a route at {route.path}.", remedy="Use another first part.")
+        route.run_beside(route.sweep)
         await self.root.start(route)
         self._routes[route.name] = route
-        route.start_task(route.sweep)
 
     async def stop(self, ref: Ref[Any]) -> None:
         """Stop an actor for good and return when it is gone.
@@ -340,8 +340,8 @@ async def open_actor_system(
     watchdog = Watchdog(watchdog_seconds, system.note_stall) if watchdog_seconds else None
     try:
         async with trio.open_nursery() as nursery:
+            system.root.run_beside(system.timers.run)
             await nursery.start(_run_root, system)
-            system.root.start_task(system.timers.run)
             if watchdog is not None:
                 watchdog.start()
             try:

@@ -137,19 +137,21 @@ def _append(pending: Pending, entry: Entry | None, place: Place) -> tuple[bytes,
     checkpoint = entry.checkpoint_seq if entry is not None else 0
     if pending.checkpoint >= 0:
         checkpoint = seq + pending.checkpoint
+    first = entry.first_seq if entry is not None else 1
     envelope = Envelope(
         pending.session,
         seq,
         pending.count,
         pending.epoch,
         entry.place if entry is not None else None,
+        first,
         checkpoint,
         pending.ts,
     )
     after = Entry(
         place,
         envelope.last_seq,
-        entry.first_seq if entry is not None else 1,
+        first,
         checkpoint,
         pending.epoch,
         pending.ts,

@@ -35,6 +35,7 @@ class Envelope:
         seq: Of its first record.
         count: How many records it holds.
         prev: Where the session's previous append is; ``None`` for its first.
+        first: Of the oldest record that may still be read; higher than 1 after a trim.
         checkpoint: ``seq`` of the session's last checkpoint up to here; 0 if there is none.
     """
 
@@ -43,6 +44,7 @@ class Envelope:
     count: int
     epoch: int
     prev: tuple[int, int, int] | None
+    first: int
     checkpoint: int
     ts: float
 

@@ -197,7 +197,9 @@ def _has_unwritten_sector(data: bytes, at: int, place: int, end: int) -> bool:
     shift = place - at
     position = at
     while position < min(end, len(data)):
-        border = min((position + shift) // SECTOR_BYTES * SECTOR_BYTES + SECTOR_BYTES - shift, len(data))
+        border = min(
+            (position + shift) // SECTOR_BYTES * SECTOR_BYTES + SECTOR_BYTES - shift, len(data)
+        )
         if data[position:border] == _ZEROS[: border - position]:
             return True
         position = border

@@ -82,15 +82,12 @@ class Index:
             envelope.last_seq,
         ):
             return
-        first = known.first_seq if known is not None else 1
-        if envelope.prev is None:
-            first = 1
         self.put(
             session,
             Entry(
                 place,
                 envelope.last_seq,
-                first,
+                envelope.first,
                 envelope.checkpoint,
                 envelope.epoch,
                 envelope.ts,

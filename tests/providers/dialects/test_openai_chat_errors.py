@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actrio.errors import ContextWindowExceeded, ProviderError
+from actrio.providers._catalog import make_dialect
 from actrio.providers.dialects import OpenAiChat
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "openai_chat"
@@ -121,3 +122,64 @@ def test_a_redirect_says_where_to() -> None:
     """A redirect is not followed, because it would carry the key along; the text tells it."""
     error = refused(301, b"", location="https://other.example/v1")
     assert "redirects to https://other.example/v1" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "status", "name", "category"),
+    [
+        ("glm4", 429, "error_glm_in_arrears", "quota"),
+        ("siliconflow", 403, "error_siliconflow_balance", "quota"),
+        ("siliconflow", 401, "error_siliconflow_text", "auth"),
+        ("modelscope", 429, "error_modelscope_plural", "rate_limit"),
+        ("modelscope", 400, "error_modelscope_request_id_beside", "invalid_request"),
+        ("modelscope", 429, "error_modelscope_upstream", "rate_limit"),
+        ("gemini", 400, "error_google_bad_key", "auth"),
+        ("gemini", 429, "error_google_quota", "rate_limit"),
+        ("openrouter", 403, "error_openrouter_moderation", "content_filter"),
+        ("openrouter", 429, "error_openrouter_upstream", "rate_limit"),
+        ("cerebras", 429, "error_cerebras_bare", "rate_limit"),
+    ],
+)
+def test_the_vendors_own_envelopes(vendor: str, status: int, name: str, category: str) -> None:
+    """Whatever stands around it, the error is found, and its category is what its vendor means."""
+    body = (FIXTURES / f"{name}.json").read_bytes()
+    error = make_dialect("openai", vendor, vendor=vendor).error_from(
+        status, {}, body, model="small"
+    )
+    assert isinstance(error, ProviderError)
+    assert (error.category, error.status) == (category, status)
+    assert "it gave no reason" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("code", "category"),
+    [
+        ("1000", "auth"),
+        ("1211", "not_found"),
+        ("1214", "invalid_request"),
+        ("1234", "server"),
+        ("1301", "content_filter"),
+        ("1302", "rate_limit"),
+        ("1305", "overloaded"),
+        ("1308", "quota"),
+    ],
+)
+def test_a_code_says_more_than_the_status(code: str, category: str) -> None:
+    """One status stands for three different things; the code tells them apart."""
+    body = json.dumps({"error": {"code": code, "message": "…"}}).encode()
+    error = make_dialect("openai", "glm4", vendor="glm4").error_from(429, {}, body, model="small")
+    assert isinstance(error, ProviderError)
+    assert error.category == category
+
+
+def test_a_code_for_length_is_its_own_error() -> None:
+    """GLM's words for it are Chinese, its code is not."""
+    body = json.dumps({"error": {"code": "1261", "message": "Prompt 超长"}}).encode()
+    error = make_dialect("openai", "glm4", vendor="glm4").error_from(400, {}, body, model="small")
+    assert isinstance(error, ContextWindowExceeded)
+
+
+def test_google_tells_the_delay_in_the_body() -> None:
+    """There is no header for it."""
+    body = (FIXTURES / "error_google_quota.json").read_bytes()
+    assert refused(429, body).retry_after_seconds == 48.0

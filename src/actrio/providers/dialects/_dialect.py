@@ -34,17 +34,19 @@ class WireRequest:
 
 
 class AnswerReader(Protocol):
-    """Reads one answer with a success status; of no use for a second one.
+    """Reads one answer with a success status; of no use for a second one."""
 
-    Attributes:
-        done: Nothing that follows counts; the connection need not read on.
-        model: The model that answered, by the vendor's own account.
-        response_id: The vendor's id of the answer, or empty.
-    """
+    @property
+    def done(self) -> bool:
+        """Whether nothing that follows counts, so that the connection need not read on."""
 
-    done: bool
-    model: str
-    response_id: str
+    @property
+    def model(self) -> str:
+        """The model that answered, by the vendor's own account."""
+
+    @property
+    def response_id(self) -> str:
+        """The vendor's id of the answer, or empty."""
 
     def feed(self, data: bytes) -> list[Delta]:
         """Return what ``data`` adds.

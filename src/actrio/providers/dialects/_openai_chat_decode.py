@@ -44,6 +44,7 @@ from actrio.providers.dialects._openai_chat_wire import (
     decode_chunk,
     finish_of,
     signature_of,
+    text_alone,
     text_of,
     usage_of,
 )
@@ -107,15 +108,41 @@ class OpenAiChatDecoder:
             self.done = True
             return []
         chunk = self._chunk(data)
-        if event.event == "error" or self._is_error(chunk):
+        deltas: list[Delta] = []
+        self._event(chunk, deltas, is_error=event.event == "error")
+        return deltas
+
+    def feed_json(self, data: bytes, deltas: list[Delta]) -> None:
+        """Add what the JSON of an event without a name adds: the way of nearly every event.
+
+        Most hold one piece of text and nothing else, and are looked through only once.
+
+        Raises:
+            ProviderError, ContextWindowExceeded, ProviderProtocolError: As in `feed`.
+        """
+        if self.done:
+            return
+        try:
+            chunk = decode_chunk(data)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            # Bytes that are no UTF-8 are forgiven where they are in a text.
+            chunk = self._chunk(str(data, "utf-8", "replace"))
+        text = text_alone(chunk)
+        if text is None:
+            self._event(chunk, deltas, is_error=False)
+            return
+        self._note_identity(chunk)
+        if text:
+            deltas.append(TextDelta(text))
+
+    def _event(self, chunk: Chunk, deltas: list[Delta], *, is_error: bool) -> None:
+        if is_error or self._is_error(chunk):
             self._raise_error(chunk, in_stream=True)
         self._note_identity(chunk)
-        deltas: list[Delta] = []
         for choice in chunk.choices or ():
             if choice.index == 0:
                 self._choice(choice, choice.delta or choice.message, deltas, in_stream=True)
         _add_usage(chunk, deltas)
-        return deltas
 
     def decode_whole(self, body: bytes) -> list[Delta]:
         """Return what an answer that was not streamed amounts to.

@@ -134,7 +134,7 @@ def _messages(message: Message, provider: str, deviations: Deviations) -> list[_
         case UserMessage():
             return [{"role": "user", "content": _user_content(message, provider, deviations)}]
         case AssistantMessage():
-            return [_assistant(message, deviations)]
+            return [_assistant(message, provider, deviations)]
         case ToolMessage(results):
             return [
                 {"role": "tool", "tool_call_id": result.call_id, "content": result.text}
@@ -183,23 +183,26 @@ def _data_uri(media_type: str, data: bytes | None) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data or b'').decode('ascii')}"
 
 
-def _assistant(message: AssistantMessage, deviations: Deviations) -> _Json:
+def _assistant(message: AssistantMessage, provider: str, deviations: Deviations) -> _Json:
     body: _Json = {"role": "assistant", "content": message.shown or None}
-    body.update(_reasoning_back(message, deviations))
+    own = message.vendor in {"", provider}  # reasoning and signatures mean nothing elsewhere
+    if own:
+        body.update(_reasoning_back(message, deviations))
     if message.tool_calls:
-        body["tool_calls"] = [_call(call, deviations) for call in message.tool_calls]
+        signed = own and deviations.thought_signatures
+        body["tool_calls"] = [_call(call, signed=signed) for call in message.tool_calls]
     elif body["content"] is None:
         body["content"] = ""  # an empty answer is valid only as a string
     return body
 
 
-def _call(call: ToolCall, deviations: Deviations) -> _Json:
+def _call(call: ToolCall, *, signed: bool) -> _Json:
     told: _Json = {
         "id": call.id,
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments},
     }
-    if call.signature is not None and deviations.thought_signatures:
+    if call.signature is not None and signed:
         told["extra_content"] = {"google": {"thought_signature": call.signature}}
     return told
 

@@ -1,0 +1,181 @@
+"""What waits to be written, and the task that waits for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import outcome
+import trio
+
+from actrio.errors import InvalidRequest, LimitExceeded
+from actrio.journal._frames import FrameKind
+from actrio.journal._records import Checkpoint, Record, record_codec
+from actrio.journal._redact import RecordFilter
+from actrio.wire import json_line
+
+__all__ = ["APPEND_BYTES_MAX", "Room", "Waiting", "checkpoint_in", "encoded"]
+
+APPEND_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Largest append: eight prompts of the largest size. Larger values belong beside the journal."""
+
+
+class Waiting:
+    """One append, trim or removal, from its asking to its outcome.
+
+    Its asker parks until the outcome is there. A cancel takes it back while it still waits; once
+    it is taken into a batch its fate is being decided on the disk, so the cancel waits for that.
+    """
+
+    __slots__ = (
+        "before_seq",
+        "body",
+        "checkpoint",
+        "count",
+        "epoch",
+        "error",
+        "expected_seq",
+        "kind",
+        "session",
+        "settled",
+        "sync",
+        "taken",
+        "task",
+        "ts",
+    )
+
+    def __init__(
+        self,
+        kind: FrameKind,
+        session: str,
+        epoch: int,
+        ts: float,
+        *,
+        expected_seq: int = 0,
+        count: int = 0,
+        checkpoint: int = -1,
+        body: bytes = b"",
+        before_seq: int = 0,
+        sync: bool = False,
+    ) -> None:
+        self.kind: FrameKind = kind
+        self.session = session
+        self.epoch = epoch
+        self.ts = ts
+        self.expected_seq = expected_seq
+        self.count = count
+        self.checkpoint = checkpoint
+        self.body = body
+        self.before_seq = before_seq
+        self.sync = sync
+        self.taken = False
+        self.settled = False
+        self.error: Exception | None = None
+        self.task: trio.lowlevel.Task | None = None
+
+    async def outcome(self, take_back: Callable[[Waiting], None]) -> None:
+        """Wait until it is settled; ``take_back`` is called if the wait is cancelled in time."""
+
+        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            if self.taken:
+                return trio.lowlevel.Abort.FAILED
+            take_back(self)
+            self.task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        if not self.settled:
+            self.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        if self.error is not None:
+            raise self.error
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Say what came of it."""
+        if self.settled:
+            return
+        self.settled, self.error = True, error
+        if self.task is not None:
+            task, self.task = self.task, None
+            trio.lowlevel.reschedule(task, outcome.Value(None))
+
+
+def encoded(records: Sequence[Record], redact: RecordFilter | None) -> bytes:
+    """Return ``records`` as they are written.
+
+    Raises:
+        InvalidRequest: There are none, or a value in one has no JSON form.
+        LimitExceeded: They are larger than `APPEND_BYTES_MAX`.
+    """
+    if not records:
+        raise InvalidRequest("An append needs records.", remedy="Pass at least one.")
+    if redact is None:
+        body = record_codec.to_json(records)
+    else:
+        body = json_line([redact(record_codec.to_dict(record)) for record in records])
+    if len(body) > APPEND_BYTES_MAX:
+        raise LimitExceeded(
+            f"An append of {len(body)} bytes is larger than {APPEND_BYTES_MAX}.",
+            remedy="Append fewer records at once, or keep large values outside the journal.",
+            data={"bytes": len(body), "bytes_max": APPEND_BYTES_MAX},
+        )
+    return body
+
+
+def checkpoint_in(records: Sequence[Record]) -> int:
+    """Return the number of the last checkpoint among ``records``, from 0; -1 without one."""
+    for number in range(len(records) - 1, -1, -1):
+        if isinstance(records[number], Checkpoint):
+            return number
+    return -1
+
+
+class Room:
+    """Bounds what waits in items and bytes; who finds no room waits in line."""
+
+    def __init__(self, items_max: int, bytes_max: int) -> None:
+        self.items_max = items_max
+        self.bytes_max = bytes_max
+        self.items = 0
+        self.bytes = 0
+        self.items_peak = 0
+        self._line: deque[tuple[int, trio.lowlevel.Task]] = deque()
+
+    def _fits(self, size: int) -> bool:
+        # One append larger than the bound goes alone rather than never.
+        return self.items < self.items_max and (
+            self.items == 0 or self.bytes + size <= self.bytes_max
+        )
+
+    def _take(self, size: int) -> None:
+        self.items += 1
+        self.bytes += size
+        self.items_peak = max(self.items_peak, self.items)
+
+    async def take(self, size: int) -> None:
+        """Wait for room for one item of ``size`` bytes."""
+        if not self._line and self._fits(size):
+            self._take(size)
+            return
+        place = (size, trio.lowlevel.current_task())
+        self._line.append(place)
+
+        def abort(_: Any) -> trio.lowlevel.Abort:
+            self._line.remove(place)
+            self._admit()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def give(self, size: int) -> None:
+        """Give the room of one item back."""
+        self.items -= 1
+        self.bytes -= size
+        if self._line:
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._line and self._fits(self._line[0][0]):
+            size, task = self._line.popleft()
+            self._take(size)
+            trio.lowlevel.reschedule(task)
