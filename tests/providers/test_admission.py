@@ -8,7 +8,13 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from actrio.errors import ContextWindowExceeded, Overloaded, ProviderError
 from actrio.messages import ModelInput, user_message
@@ -247,10 +253,12 @@ class AdmissionMachine(RuleBasedStateMachine):
             assert self.at is not None or told.running
 
 
-AdmissionMachine.TestCase.settings = settings(
-    max_examples=80, stateful_step_count=50, deadline=None
-)
-TestAdmission = AdmissionMachine.TestCase
+def test_whatever_happens_nobody_waits_for_nothing():
+    """Any order of calls, answers, refusals, cancels and time keeps every invariant."""
+    run_state_machine_as_test(
+        AdmissionMachine,
+        settings=settings(max_examples=80, stateful_step_count=50, deadline=None),
+    )
 
 
 # -- the connection, on virtual time -------------------------------------------------------------

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from actrio.providers._circuit import OPEN_SECONDS_MAX, WINDOW_SECONDS, Circuit
 
@@ -130,5 +136,9 @@ class CircuitMachine(RuleBasedStateMachine):
         assert self.circuit.state(later) != "open"
 
 
-CircuitMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestCircuit = CircuitMachine.TestCase
+def test_any_order_of_calls_and_answers():
+    """At most one probe, a bounded time open, and always a way back."""
+    run_state_machine_as_test(
+        CircuitMachine,
+        settings=settings(max_examples=60, stateful_step_count=40, deadline=None),
+    )

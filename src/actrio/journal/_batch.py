@@ -19,7 +19,7 @@ from actrio.journal._frames import FrameKind, encode_frame
 from actrio.journal._index import Entry, Index
 from actrio.wire import json_line
 
-__all__ = ["Commit", "Pending", "choose", "plan"]
+__all__ = ["Commit", "Pending", "choose", "out_of_order", "plan"]
 
 BATCH_ITEMS_MAX: Final = 1024
 """Appends in one commit: planning them holds the loop for about 5 ms at most."""
@@ -113,10 +113,15 @@ def _out_of_order(pending: Pending, entry: Entry | None) -> Conflict | None:
     last_seq = entry.last_seq if entry is not None else 0
     if pending.kind != "append" or pending.expected_seq == last_seq:
         return None
+    return out_of_order(pending.session, pending.expected_seq, last_seq)
+
+
+def out_of_order(session: str, expected_seq: int, last_seq: int) -> Conflict:
+    """Return the error for an append that does not follow the session's last record."""
     return Conflict(
-        f"The last record of session {pending.session} is {last_seq}, not {pending.expected_seq}.",
+        f"The last record of session {session} is {last_seq}, not {expected_seq}.",
         remedy="Read the session again; one task at a time appends to it.",
-        data={"last_seq": last_seq, "expected_seq": pending.expected_seq},
+        data={"last_seq": last_seq, "expected_seq": expected_seq},
     )
 
 

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import outcome
 import trio
 
 from actrio.errors import InvalidRequest, LimitExceeded
@@ -74,7 +73,7 @@ class Waiting:
         self.error: Exception | None = None
         self.task: trio.lowlevel.Task | None = None
 
-    async def outcome(self, take_back: Callable[[Waiting], None]) -> None:
+    async def outcome(self, take_back: Callable[[Any], None]) -> None:
         """Wait until it is settled; ``take_back`` is called if the wait is cancelled in time."""
 
         def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
@@ -97,7 +96,7 @@ class Waiting:
         self.settled, self.error = True, error
         if self.task is not None:
             task, self.task = self.task, None
-            trio.lowlevel.reschedule(task, outcome.Value(None))
+            trio.lowlevel.reschedule(task)
 
 
 def encoded(records: Sequence[Record], redact: RecordFilter | None) -> bytes:

@@ -19,5 +19,8 @@ from actrio.testing._simulation import simulate as simulate
 from actrio.testing._simulation import task_tree as task_tree
 from actrio.testing._simulation_run import ProgramReport as ProgramReport
 from actrio.testing._simulation_run import run_program as run_program
+from actrio.testing._store_kit import STORE_CHECKS as STORE_CHECKS
+from actrio.testing._store_kit import OpenStore as OpenStore
+from actrio.testing._store_kit import StoreUnderTest as StoreUnderTest
 from actrio.testing._sweep import cancel_at_each_step as cancel_at_each_step
 from actrio.testing._sweep import live_tasks as live_tasks

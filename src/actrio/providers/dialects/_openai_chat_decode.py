@@ -62,6 +62,7 @@ class OpenAiChatDecoder:
     Attributes:
         done: The stream said ``[DONE]``; nothing that follows counts.
         finished: The model said why it stopped.
+        known: The answer has told who answers.
         model: The model that answered, by the provider's own account.
         response_id: The provider's id of the answer, or empty.
     """
@@ -76,6 +77,7 @@ class OpenAiChatDecoder:
         "_raw_finish",
         "done",
         "finished",
+        "known",
         "model",
         "response_id",
     )
@@ -90,8 +92,35 @@ class OpenAiChatDecoder:
         self._raw_finish: str | None = None
         self.done = False
         self.finished = False
+        self.known = False
         self.model = model
         self.response_id = ""
+
+    def plain_text(self, block: bytes) -> str | None:
+        """Return the text of an event that says nothing else; None for every other event.
+
+        Only once it is `known` who answers, and before the answer is `done`: it changes neither.
+
+        Args:
+            block: One event without its blank line.
+        """
+        if block[:6] != b"data: ":
+            return None
+        try:
+            chunk = decode_chunk(block[6:])
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return None  # more than one line, or broken: both are told elsewhere
+        choices = chunk.choices
+        if not choices or len(choices) != 1 or chunk.usage or chunk.error or chunk.x_groq:
+            return None
+        (choice,) = choices
+        piece = choice.delta
+        if piece is None or choice.finish_reason or choice.index or choice.error or chunk.errors:
+            return None
+        text = piece.content
+        if type(text) is str and text and piece == Piece(text):
+            return text
+        return None
 
     def feed(self, event: SseEvent) -> list[Delta]:
         """Return what one event of a stream adds.
@@ -214,10 +243,11 @@ class OpenAiChatDecoder:
             raise self.protocol_error(f"is no chat completion ({error})", data) from None
 
     def _note_identity(self, chunk: Chunk) -> None:
-        if chunk.model:
-            self.model = chunk.model
-        if chunk.id and isinstance(chunk.id, str):
-            self.response_id = chunk.id
+        # The first chunk that tells them; nobody changes them within an answer.
+        if not self.known:
+            self.known = bool(chunk.id or chunk.model)
+            self.model = chunk.model or self.model
+            self.response_id = chunk.id if isinstance(chunk.id, str) else ""
 
     @staticmethod
     def _is_error(chunk: Chunk) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from actrio.errors import ActrioError, LimitExceeded, StreamTruncated
-from actrio.messages import Delta
+from actrio.messages import Delta, TextDelta
 from actrio.providers.dialects._openai_chat_decode import OpenAiChatDecoder
-from actrio.sansio import SseReader
+from actrio.sansio import EVENT_BYTES_MAX, SseReader
 
 __all__ = ["ANSWER_BYTES_MAX", "StreamReader", "WholeReader"]
 
@@ -48,35 +48,79 @@ class _Reader:
 
 
 class StreamReader(_Reader):
-    """Reads server-sent events."""
+    """Reads server-sent events.
 
-    __slots__ = ("_events",)
+    Nine in ten reads hold whole events, each one line with a piece of text. These are cut and
+    decoded here, without an event value in between; everything else goes through `SseReader`, and
+    gives the same.
+    """
+
+    __slots__ = ("_at_boundary", "_events")
 
     def __init__(self, decoder: OpenAiChatDecoder) -> None:
         super().__init__(decoder)
         self._events = SseReader()
+        self._at_boundary = False  # nothing of an event is kept; never before the first read
 
     def feed(self, data: bytes) -> list[Delta]:
-        self._raise_kept()
+        if self._failure is not None:
+            raise self._failure
         deltas: list[Delta] = []
-        decoder = self._decoder
+        ends_event = data[-2:] == b"\n\n"
         try:
-            events = self._events.feed(data)
-        except LimitExceeded as error:
-            return self._fail(decoder.protocol_error(f"is too much: {error.message}"), deltas)
-        try:
-            for event in events:
-                deltas += decoder.feed(event)
+            if (
+                ends_event
+                and self._at_boundary
+                and self._decoder.known
+                and not self.done
+                and len(data) <= EVENT_BYTES_MAX
+                and b"\r" not in data
+            ):
+                self._feed_blocks(data.split(b"\n\n"), deltas)
+            else:
+                self._feed_framed(data, deltas)
         except ActrioError as error:
             return self._fail(error, deltas)
         except RecursionError:
-            return self._fail(decoder.protocol_error("is nested too deep"), deltas)
-        self._note_progress()
+            return self._fail(self._decoder.protocol_error("is nested too deep"), deltas)
+        self._at_boundary = ends_event
         return deltas
 
     def close(self) -> list[Delta]:
         self._raise_kept()
         return self._decoder.close(leftover=self._events.close())
+
+    def _feed_blocks(self, blocks: list[bytes], deltas: list[Delta]) -> None:
+        """Decode whole events; neighbouring text becomes one delta."""
+        decoder = self._decoder
+        plain_text = decoder.plain_text
+        texts: list[str] = []
+        for block in blocks:
+            text = plain_text(block)
+            if text is not None:
+                texts.append(text)
+            elif block:
+                _flush(texts, deltas)
+                self._feed_framed(block + b"\n\n", deltas)
+                if decoder.done:
+                    return
+        _flush(texts, deltas)
+
+    def _feed_framed(self, data: bytes, deltas: list[Delta]) -> None:
+        decoder = self._decoder
+        try:
+            events = self._events.feed(data)
+        except LimitExceeded as error:
+            raise decoder.protocol_error(f"is too much: {error.message}") from None
+        for event in events:
+            deltas += decoder.feed(event)
+        self._note_progress()
+
+
+def _flush(texts: list[str], deltas: list[Delta]) -> None:
+    if texts:
+        deltas.append(TextDelta(texts[0] if len(texts) == 1 else "".join(texts)))
+        texts.clear()
 
 
 class WholeReader(_Reader):
