@@ -168,6 +168,9 @@ SETTLING = [
         "                end_wait(waiter, place)\n        self.rouse()",
         "                end_wait(waiter, place)",
         "a message let in from the line does not wake the receiver",
+        equivalent="Who makes room is the receiver itself, which is awake, or a sender that drops "
+        "or leaves; then the mailbox still holds something, so that the receiver is parked only at "
+        "its concurrency or suspended, and the end of that wakes it.",
     ),
     Mutant(
         "control-not-heard",

@@ -148,3 +148,27 @@ async def test_a_system_that_has_ended_refuses_to_start_anything():
     assert system.tree().children == ()
     with trio.fail_after(1):
         assert (await system.drain()).unfinished == ()
+
+
+class Echo(Actor):
+    """Answers with what it got."""
+
+    async def receive(self, message, ctx):
+        return message
+
+
+async def test_a_message_of_the_wrong_type_is_refused_where_it_is_sent():
+    """The sender learns what the actor takes; the actor never sees it and lives on."""
+    async with open_actor_system() as system:
+        ref = await system.spawn(ChildSpec("typed", Echo, accepts=(str, int)))
+        for send in (ref.tell_nowait, ref.tell, ref.ask):
+            with pytest.raises(InvalidRequest, match="takes no float") as caught:
+                sent = send(1.5)
+                if sent is not None:
+                    await sent
+            assert "str or int" in caught.value.remedy
+        with pytest.raises(InvalidRequest):
+            async with ref.stream(1.5):
+                pass
+        assert await ref.ask("fine") == "fine"
+        assert system.tree().children[0].accepted == 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 import trio
 
@@ -29,7 +29,7 @@ from actrio.actors._values import (
     Trace,
 )
 from actrio.actors._waits import Place, begin_wait, current_handler, end_wait, waited_for
-from actrio.errors import ActorStopped, ActrioError, MailboxFull, Overloaded
+from actrio.errors import ActorStopped, ActrioError, InvalidRequest, MailboxFull, Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -136,11 +136,21 @@ class Cell:
 
     def envelope(self, message: Any) -> Envelope:
         """Return ``message`` as a tell of it is accepted."""
+        accepts = self.spec.accepts
+        if accepts is not None and not isinstance(message, accepts):
+            self._refuse_type(message, accepts)
         size_bytes = 0
         spec = self.mailbox.spec
         if spec.bytes_max is not None:
             size_bytes = spec.size_of(message)
         return Envelope(message, None, NEVER, size_bytes, self.system.now())
+
+    def _refuse_type(self, message: Any, accepts: type | tuple[type, ...]) -> NoReturn:
+        kinds = accepts if isinstance(accepts, tuple) else (accepts,)
+        raise InvalidRequest(
+            f"{self.path} takes no {type(message).__name__}.",
+            remedy=f"Send {' or '.join(kind.__name__ for kind in kinds)}.",
+        )
 
     def filtered(self, message: Any) -> Any:
         """Return ``message`` as the send filters leave it; None: dropped, and counted as such."""

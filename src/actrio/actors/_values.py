@@ -156,6 +156,8 @@ class ChildSpec:
         concurrency: How many deferred handlings may run at once (see `Context.defer`).
         intensity: Restarts allowed within ``period_seconds``.
         shutdown_seconds: How long a stop may wait for what is being handled.
+        accepts: Classes of messages that it takes; anything else is refused where it is sent.
+            None: whatever comes.
         send_filters: Plain functions ``(message) -> message | None`` that see what is sent, in
             the sender's task; None drops it (a dead letter ``filtered``), an error refuses it.
         receive_filters: ``async (message, ctx, proceed) -> answer`` around `Actor.receive`, the
@@ -173,6 +175,7 @@ class ChildSpec:
     intensity: int = attrs.field(default=3, validator=_whole(0))
     period_seconds: float = attrs.field(default=5.0, validator=_not_negative)
     shutdown_seconds: float = attrs.field(default=5.0, validator=_not_negative)
+    accepts: type | tuple[type, ...] | None = None
     send_filters: tuple[Callable[[Any], Any], ...] = ()
     receive_filters: tuple[Callable[..., Any], ...] = ()
 

@@ -69,24 +69,6 @@ class SseReader:
             LimitExceeded: An event is longer than the bound; the reader is of no more use, and
                 events completed by the same bytes are lost.
         """
-        return [event for block in self.blocks(data) if (event := self.event_of(block))]
-
-    def blocks(self, data: bytes) -> list[bytes]:
-        """Return the undecoded events that ``data`` completes, without their blank lines.
-
-        For readers that know the common event at a glance and give the others to `event_of`.
-
-        Raises:
-            LimitExceeded: As in `feed`.
-        """
-        if (
-            not self._rest
-            and data.endswith(b"\n\n")
-            and b"\r" not in data
-            and not (self._ends_with_newline or self._at_start or self._after_cr)
-            and len(data) <= self._event_bytes_max
-        ):
-            return data[:-2].split(b"\n\n")  # whole events, as most servers write them
         if self._at_start:
             data = self._skip_bom(data)
         if self._after_cr or b"\r" in data:
@@ -106,15 +88,7 @@ class SseReader:
         self._ends_with_newline = False
         if rest:
             self._keep(rest)
-        if len(data) > self._event_bytes_max:
-            self._check(blocks)
-        return blocks
-
-    def event_of(self, block: bytes) -> SseEvent | None:
-        """Return the event in one of `blocks`; None where it only has comments."""
-        if block.startswith(b"data: ") and b"\n" not in block:
-            return SseEvent("message", str(block[6:], "utf-8", "replace"), self._last_id)
-        return self._event(block) if block else None
+        return self._events(blocks)
 
     def close(self) -> bool:
         """Return whether an unfinished event was left over; it is dropped, as the format says."""
@@ -153,9 +127,19 @@ class SseReader:
             remedy="Ask the other side for smaller events, or raise event_bytes_max.",
         )
 
-    def _check(self, blocks: list[bytes]) -> None:
-        if any(len(block) > self._event_bytes_max for block in blocks):
-            raise self._too_long()
+    def _events(self, blocks: list[bytes]) -> list[SseEvent]:
+        events = []
+        limit = self._event_bytes_max
+        for block in blocks:
+            if len(block) > limit:
+                raise self._too_long()
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(
+                    SseEvent("message", str(block[6:], "utf-8", "replace"), self._last_id)
+                )
+            elif event := self._event(block):
+                events.append(event)
+        return events
 
     def _event(self, block: bytes) -> SseEvent | None:
         name = ""

@@ -180,6 +180,7 @@ class SessionPool:
         spec = ChildSpec(
             agent.name,
             lambda: AgentActor(agent, box, self._filters, self._open_model, switched_off),
+            accepts=(PrepareTurn, SetTool),
             # Every turn of every session of this agent begins with one question to it.
             mailbox=MailboxSpec(capacity=1024),
         )
@@ -209,6 +210,7 @@ class SessionPool:
                 queue_max=queue_max,
                 clock=self._clock,
             ),
+            accepts=StartTurn,
             # The running turn, those in line, and one more so that a refusal is heard at once.
             concurrency=queue_max + 2,
         )

@@ -44,7 +44,6 @@ from actrio.providers.dialects._openai_chat_wire import (
     decode_chunk,
     finish_of,
     signature_of,
-    text_alone,
     text_of,
     usage_of,
 )
@@ -140,29 +139,6 @@ class OpenAiChatDecoder:
         deltas: list[Delta] = []
         self._event(chunk, deltas, is_error=event.event == "error")
         return deltas
-
-    def feed_json(self, data: bytes, deltas: list[Delta]) -> None:
-        """Add what the JSON of an event without a name adds: the way of nearly every event.
-
-        Most hold one piece of text and nothing else, and are looked through only once.
-
-        Raises:
-            ProviderError, ContextWindowExceeded, ProviderProtocolError: As in `feed`.
-        """
-        if self.done:
-            return
-        try:
-            chunk = decode_chunk(data)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            # Bytes that are no UTF-8 are forgiven where they are in a text.
-            chunk = self._chunk(str(data, "utf-8", "replace"))
-        text = text_alone(chunk)
-        if text is None:
-            self._event(chunk, deltas, is_error=False)
-            return
-        self._note_identity(chunk)
-        if text:
-            deltas.append(TextDelta(text))
 
     def _event(self, chunk: Chunk, deltas: list[Delta], *, is_error: bool) -> None:
         if is_error or self._is_error(chunk):

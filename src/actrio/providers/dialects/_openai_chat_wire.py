@@ -20,7 +20,6 @@ __all__ = [
     "decode_chunk",
     "finish_of",
     "signature_of",
-    "text_alone",
     "text_of",
     "usage_of",
 ]
@@ -97,25 +96,6 @@ class Chunk(msgspec.Struct):
 
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
-
-
-def text_alone(chunk: Chunk) -> str | None:
-    """Return the text of an event that holds text and nothing else that counts, or None."""
-    choices = chunk.choices
-    if choices is None or len(choices) != 1 or chunk.usage or chunk.x_groq:
-        return None
-    choice = choices[0]
-    piece = choice.delta
-    if piece is None or choice.finish_reason or choice.index:
-        return None
-    text = piece.content
-    if type(text) is not str or chunk.error or chunk.errors or choice.error:
-        return None
-    if piece.reasoning_content or piece.reasoning or piece.refusal or piece.tool_calls:
-        return None
-    if piece.reasoning_details or piece.annotations or piece.images or piece.executed_tools:
-        return None
-    return text
 
 
 def finish_of(choice: Choice) -> FinishReason:
