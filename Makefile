@@ -61,6 +61,10 @@ fmt: $(TSTAMP) ## format and fix
 coverage: $(TSTAMP) ## the tests with branch coverage
 	@$(BIN)/coverage run -m pytest -q && $(BIN)/coverage report
 
+crash: $(TSTAMP) ## kill a process that writes a journal a thousand times; nothing may be lost
+	@folder=$$(mktemp -d) && $(BIN)/python tests/crash/kill_runner.py $$folder $(or $(KILLS),1000); \
+	  status=$$?; rm -rf $$folder; exit $$status
+
 bench: $(STAMP) ## every benchmark program, one table each
 	@$(BIN)/python -m bench.kernel
 	@$(BIN)/python -m bench.decode

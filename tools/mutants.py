@@ -28,7 +28,7 @@ from mutants_table import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "actrio"
-WRITTEN = ["tests/actors", "tests/simulation/test_found.py"]
+WRITTEN = ["tests/actors", "tests/simulation/test_found.py", "tests/simulation/test_planted.py"]
 DRAWN = ["tests/machines", "tests/faults/test_kernel_sweep.py", "tests/simulation/test_programs.py"]
 SEEDS = "1000"
 """Seeds within which a fault must show: a few seconds of them, so a sweep would find it at once."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actrio import Agent, ProviderSettings, Settings, TurnCompleted, open_runtime, tool
+from actrio import (
+    Agent,
+    ProviderSettings,
+    Settings,
+    TurnCompleted,
+    before_model,
+    open_runtime,
+    tool,
+)
 from actrio.errors import ProviderError, StreamTruncated
 from actrio.testing import cancel_at_each_step, history_problems, live_tasks
 
@@ -144,3 +152,19 @@ async def test_an_unreachable_host_is_named():
                 await session.ask("hi")
             assert caught.value.category == "network"
             assert caught.value.remedy
+
+
+async def test_a_session_is_the_caller_of_its_model_calls(world):
+    """So that a connection can serve sessions in turns."""
+    callers = []
+
+    @before_model
+    async def note(payload):
+        callers.append(payload.caller)
+        return payload
+
+    agent = Agent("named", model="loop:demo", tools=[weather], filters=[note])
+    async with world() as (runtime, _server):
+        async with runtime.session(agent, id="s_one") as session:
+            await session.ask("weather in Oslo?")
+    assert callers == ["s_one", "s_one"]

@@ -77,14 +77,14 @@ def offline():
     @asynccontextmanager
     async def opened(network: MemoryNetwork, **settings) -> AsyncIterator[Client]:
         limits = ConnectionLimits(**settings.pop("limits", {}))
-        more = settings.pop("others", {})
+        more, env = settings.pop("others", {}), settings.pop("env", {})
         here = ProviderSettings(base_url="http://127.0.0.1:1/v1", limits=limits, **settings)
         async with open_actor_system() as system:
             yield Client(
                 Connections(
                     system,
                     settings={"here": here, **more},
-                    env={},
+                    env=env,
                     transport=network.transport,
                 )
             )

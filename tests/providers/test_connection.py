@@ -139,7 +139,7 @@ async def test_lanes_grow_to_the_bound_and_no_further(server, connect, http, unt
     outputs = []
 
     async def one(client):
-        outputs.append(await client.call("here:tokens?ttft=20ms&tokens=2"))
+        outputs.append(await client.call("here:tokens?ttft=200ms&tokens=2"))
 
     async with connect(server.base_url, http, max_connections=25) as client:
         async with trio.open_nursery() as nursery:

@@ -11,7 +11,7 @@ from actrio import Agent, ItemCompleted, ItemDelta, Settings, open_runtime
 from actrio.errors import ProviderError, ProviderUnreachable, StreamTruncated
 from actrio.messages import AttemptSuperseded, ModelInput, fold, user_message
 from actrio.providers import ConnectionLimits, ProviderSettings
-from actrio.testing import MemoryNetwork, Reply
+from actrio.testing import MemoryNetwork, Reply, cancel_at_each_step
 
 CUT = Reply(
     body=(
@@ -193,6 +193,43 @@ async def test_a_slow_reader_costs_the_provider_no_time(autojump_clock, offline,
             async for _ in stream:
                 await trio.sleep(30)
         assert stream.result.message.text == "xxxxx!"
+
+
+async def test_a_cancel_at_any_step_of_a_retried_call(autojump_clock, offline, stream_reply):
+    """In the queue, in the pause, between attempts or in a stream: no place and no answer is kept."""
+    slow = stream_reply("fine", delay_seconds=0.5)
+    network = MemoryNetwork(lambda _: next(replies, slow))
+    limits = {"circuit_failures": 1000}
+    async with offline(network, max_connections=1, limits=limits) as client:
+
+        async def contended():
+            nonlocal replies
+            replies = iter([error(429, retry_after="2"), error(500), CUT, slow])
+            async with trio.open_nursery() as nursery:
+                for caller in "abc":
+                    nursery.start_soon(ask, caller)
+
+        async def ask(caller):
+            ref, name = await client.connections.open("here:m")
+            call = ModelInput(name, (user_message("Hi"),), caller=caller)
+            await ref.ask(call)
+
+        async def check():
+            nonlocal requests
+            requests = len(network.requests)
+            network.requests.clear()
+            told = client.connections.statistics()["here"]
+            assert (told.calls_in_work, told.waiting, told.parked) == (0, 0, 0)
+            assert network.open == 0
+            await trio.sleep(10)  # let the pause and the timer pass
+
+        replies = iter(())
+        requests = 0
+        await client.call("here:m")
+        runs = await cancel_at_each_step(contended, check=check)
+        assert runs > 50
+        assert requests == 6  # of the last run: three calls and three further attempts
+        assert (await client.call("here:m")).message.text == "fine"
 
 
 # -- other models in its place -------------------------------------------------------------------

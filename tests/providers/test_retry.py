@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import get_args
 
 import pytest
@@ -16,8 +17,9 @@ from actrio.errors import (
     ProviderError,
     StreamTruncated,
 )
-from actrio.providers import ConnectionLimits
+from actrio.providers import ConnectionLimits, ProviderSettings
 from actrio.providers._retry import Attempted, retry_delay, stated_delay
+from actrio.testing import MemoryNetwork, Reply
 
 LIMITS = ConnectionLimits()
 PASSING = {"rate_limit", "overloaded", "timeout", "server", "network"}
@@ -164,6 +166,70 @@ def test_what_the_dialect_read_comes_first():
     """RetryInfo in a body, for example, is known only to the dialect."""
     error = failure("rate_limit", retry_after=17.0)
     assert stated_delay(error, {"retry-after": "30"}, NOW) == 17.0
+
+
+KEYED = ("OPENAI", "GROQ", "ANTHROPIC", "GEMINI", "OPENROUTER")
+
+RETRY_INFO = {
+    "error": {
+        "code": 429,
+        "message": "Quota exceeded.",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "17s"},
+        ],
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "headers", "body", "seconds"),
+    [
+        ("openai:m", {"retry-after": "17"}, {}, 17),
+        ("openai:m", {"retry-after-ms": "17000"}, {}, 17),
+        (
+            "groq:m",
+            {"x-ratelimit-reset-tokens": "17s", "x-ratelimit-remaining-tokens": "0"},
+            {},
+            17,
+        ),
+        ("openai:m", {}, {"error": {"message": "Please try again in 17s."}}, 17),
+        ("anthropic:m", {"retry-after": "17"}, {"type": "error", "error": {}}, 17),
+        (
+            "anthropic:m",
+            {
+                "date": DATE,
+                "anthropic-ratelimit-requests-remaining": "0",
+                "anthropic-ratelimit-requests-reset": "2025-11-13T02:13:37Z",
+            },
+            {"type": "error", "error": {"type": "rate_limit_error", "message": "no"}},
+            17,
+        ),
+        ("gemini:m", {}, RETRY_INFO, 17),
+        (
+            "openrouter:m",
+            {"x-ratelimit-reset": "1763000017000", "x-ratelimit-remaining": "0", "date": DATE},
+            {},
+            17,
+        ),
+    ],
+)
+async def test_each_vendors_delay_pauses_its_connection(
+    autojump_clock, offline, model, headers, body, seconds
+):
+    """From header or body to one pause, through the real dialect of the vendor."""
+    told = {"content-type": "application/json", **headers}
+    network = MemoryNetwork([Reply(429, told, (json.dumps(body).encode(),))])
+    name = model.partition(":")[0]
+    env = {f"{vendor}_API_KEY": "sk-0123456789" for vendor in KEYED}
+    others = {name: ProviderSettings(limits=ConnectionLimits(retries_max=1))}
+    async with offline(network, env=env, others=others) as client:
+        with pytest.raises(ProviderError) as caught:
+            await client.call(model)
+    assert caught.value.category == "rate_limit"
+    assert caught.value.retry_after_seconds == pytest.approx(seconds)
+    first, second = (request.at for request in network.requests)
+    assert seconds <= second - first <= seconds * 1.1 + 0.01
 
 
 @given(

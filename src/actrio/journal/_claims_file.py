@@ -21,7 +21,7 @@ from actrio.journal._disk import Disk, DiskFile
 from actrio.journal._envelope import json_of
 from actrio.journal._frames import scan
 
-__all__ = ["ClaimsFile"]
+__all__ = ["LOCK_POLL_SECONDS", "LOCK_SECONDS_MAX", "ClaimsFile", "locked_out"]
 
 NAME: Final = "claims.log"
 
@@ -45,26 +45,35 @@ class ClaimsFile:
         self._size_rewritten = 0
         self.table = ClaimTable()
 
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Keep claimers away; the table is up to date inside."""
-        with self._held("try_shared"):
-            self._catch_up(may_cut=False)
-            yield
+    def try_share(self) -> bool:
+        """Keep claimers away until `unshare`, if that is possible at once."""
+        if not self._gate.try_exclusive():
+            return False
+        try:
+            return self._lock.try_shared()
+        finally:
+            self._gate.release()
+
+    def unshare(self) -> None:
+        self._lock.release()
+
+    def catch_up(self) -> None:
+        """Read what others have claimed since, inside `try_share`."""
+        self._catch_up(may_cut=False)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Keep committers and claimers away; the table is up to date inside."""
-        with self._held("try_exclusive"):
+        with self._held():
             self._catch_up(may_cut=True)
             yield
 
     @contextmanager
-    def _held(self, how: str) -> Iterator[None]:
+    def _held(self) -> Iterator[None]:
         deadline = time.monotonic() + LOCK_SECONDS_MAX
         self._poll(self._gate.try_exclusive, deadline)
         try:
-            self._poll(getattr(self._lock, how), deadline)
+            self._poll(self._lock.try_exclusive, deadline)
         finally:
             self._gate.release()
         try:
@@ -75,10 +84,7 @@ class ClaimsFile:
     def _poll(self, attempt: Any, deadline: float) -> None:
         while not attempt():
             if self._disk.inline or time.monotonic() > deadline:
-                raise StorageUnavailable(
-                    f"Another process has held {NAME} locked for {LOCK_SECONDS_MAX:g} seconds.",
-                    remedy="Let the stopped process go on, or end it.",
-                )
+                raise locked_out()
             time.sleep(LOCK_POLL_SECONDS)
 
     def _catch_up(self, *, may_cut: bool) -> None:
@@ -111,6 +117,11 @@ class ClaimsFile:
             self.table.saw(json_of(frame.payload))
         return verdict.offset
 
+    @property
+    def current(self) -> bool:
+        """Whether nobody has claimed anything since this process looked; one quick look."""
+        return self._disk.identity(NAME) == self._known
+
     def write(self, entries: list[dict[str, Any]]) -> None:
         """Add entries, inside `exclusive`; the table has them afterwards."""
         assert self._known is not None, "inside exclusive()"
@@ -142,7 +153,7 @@ class ClaimsFile:
     @contextmanager
     def opening(self) -> Iterator[None]:
         """Keep committers and claimers away while a process opens the store."""
-        with self._held("try_exclusive"):
+        with self._held():
             yield
 
     def begin(self, *, alone: bool, serial: int) -> None:
@@ -163,6 +174,14 @@ class ClaimsFile:
     def close(self) -> None:
         self._gate.close()
         self._lock.close()
+
+
+def locked_out() -> StorageUnavailable:
+    """Return the error for a lock that somebody does not give back."""
+    return StorageUnavailable(
+        f"Another process has held {NAME} locked for {LOCK_SECONDS_MAX:g} seconds.",
+        remedy="Let the stopped process go on, or end it.",
+    )
 
 
 @contextmanager

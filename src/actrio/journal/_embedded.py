@@ -100,10 +100,10 @@ class EmbeddedStore:
             session,
             epoch,
             self._now(),
-            expected_seq=expected_seq,
-            count=len(records),
-            checkpoint=checkpoint_in(records),
-            body=body,
+            expected_seq,
+            len(records),
+            checkpoint_in(records),
+            body,
             sync=sync or self._writer.durability == "always",
         )
         if self._writer.durability == "none" and not sync:
@@ -163,9 +163,8 @@ class EmbeddedStore:
 
     async def list(self, *, after: str = "", limit: int = 1000) -> tuple[SessionEntry, ...]:
         """Return sessions in the order of their ids; see `HousekeepingPort.list`."""
-        self._writer.check_open()
         await self._writer.flushed()
-        await self._writer.request(None)
+        await self._writer.seen_others()
         chosen = heapq.nsmallest(limit, (one for one in self._files.index if one > after))
         held = self._files.claims.table.held
         entries = [(session, self._files.index.get(session)) for session in chosen]

@@ -53,17 +53,43 @@ class Envelope:
         return self.seq + self.count - 1
 
 
+# A generic encoder takes three times as long, once for each record that is ever written.
+_APPEND = (
+    b'{"session":%b,"seq":%d,"count":%d,"epoch":%d,"prev":%b,"first":%d,"checkpoint":%d,'
+    b'"ts":%b,"records":%b}\n'
+)
+
 _envelopes = msgspec.json.Decoder(Envelope)
 
 
-def append_payload(envelope: Envelope, records_json: bytes) -> bytes:
-    """Return the payload of an append frame.
+def append_payload(
+    session: str,
+    seq: int,
+    count: int,
+    epoch: int,
+    prev: Place | None,
+    first: int,
+    checkpoint: int,
+    ts: float,
+    records_json: bytes,
+) -> bytes:
+    """Return the payload of an append frame: what an `Envelope` has, and the records.
 
     Args:
-        envelope: What stands before the records.
+        session: See `Envelope`, as for all but the last.
         records_json: The records as a JSON array on one line, encoded beforehand by the asker.
     """
-    return b"".join((json_line(envelope)[:-2], b',"records":', records_json[:-1], b"}\n"))
+    return _APPEND % (
+        json_line(session)[:-1],
+        seq,
+        count,
+        epoch,
+        b"null" if prev is None else b"[%d,%d,%d]" % prev,
+        first,
+        checkpoint,
+        repr(ts).encode(),
+        records_json[:-1],
+    )
 
 
 def envelope_of(payload: bytes) -> Envelope:

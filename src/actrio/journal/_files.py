@@ -140,27 +140,24 @@ class JournalFiles:
         finally:
             lock.close()
 
-    def commit(self, batch: Sequence[Pending]) -> Commit:
-        """Write what of ``batch`` may be written, and take it into the index.
+    @property
+    def segment_full(self) -> bool:
+        """Whether the next append belongs into a new segment."""
+        return self.writer.offset >= self._segment_bytes_max
 
-        Raises:
-            OSError: Nothing was written.
-            StorageError: Nothing was written.
-        """
-        with self.claims.shared():
-            if self.writer.offset >= self._segment_bytes_max:
-                self.writer.rotate()
-            commit = plan(
-                batch, self.index, self.claims.table, self.writer.place, synced=self.writer.synced
-            )
-            if commit.data:
-                self.writer.write(commit.data, sync=commit.sync)
+    def planned(self, batch: Sequence[Pending]) -> Commit:
+        """Decide what of ``batch`` is written and how; claimers are kept away meanwhile."""
+        return plan(
+            batch, self.index, self.claims.table, self.writer.place, synced=self.writer.synced
+        )
+
+    def written(self, commit: Commit) -> None:
+        """Take what was written into the index."""
         for session, entry in commit.changes.items():
             if entry is None:
                 self.index.forget(session)
             else:
                 self.index.put(session, entry)
-        return commit
 
     def claim(self, requests: Sequence[ClaimRequest]) -> list[Claim | ActrioError | None]:
         """Decide about claims and releases; a release is answered with ``None``.

@@ -14,6 +14,9 @@ from actrio.journal._envelope import Envelope, Place
 
 __all__ = ["Entry", "Index"]
 
+HOT_MAX: Final = 4096
+"""Sessions whose entries are kept unpacked: as many as append at the same time."""
+
 _PACKED: Final = struct.Struct("<HIQQQQQd")
 
 
@@ -39,9 +42,11 @@ class Entry(NamedTuple):
 class Index:
     """Every session by its id. Frames may be shown in any order among slots."""
 
-    __slots__ = ("_packed", "_removed")
+    __slots__ = ("_hot", "_packed", "_removed")
 
     def __init__(self) -> None:
+        # The latest sessions as they are; each has a place in `_packed`, which may be behind.
+        self._hot: dict[str, Entry] = {}
         self._packed: dict[str, bytes] = {}
         # Epochs of removals, only while the slots are being read one after the other.
         self._removed: dict[str, int] = {}
@@ -57,6 +62,9 @@ class Index:
 
     def get(self, session: str) -> Entry | None:
         """Return what is known of ``session``."""
+        hot = self._hot.get(session)
+        if hot is not None:
+            return hot
         packed = self._packed.get(session)
         if packed is None:
             return None
@@ -65,11 +73,18 @@ class Index:
 
     def put(self, session: str, entry: Entry) -> None:
         """Replace what is known of ``session``."""
-        self._packed[session] = _PACKED.pack(*entry.place, *entry[1:])
+        self._hot[session] = entry
+        if session not in self._packed:
+            self._packed[session] = b""
+        if len(self._hot) > HOT_MAX:
+            for one, latest in self._hot.items():
+                self._packed[one] = _PACKED.pack(*latest.place, *latest[1:])
+            self._hot.clear()
 
     def forget(self, session: str) -> None:
         """Know nothing of ``session`` any more."""
         self._packed.pop(session, None)
+        self._hot.pop(session, None)
 
     def saw_append(self, envelope: Envelope, place: Place) -> None:
         """Take in an append that was read from a segment."""

@@ -16,7 +16,7 @@ import trio
 from actrio.errors import InvalidRequest, LimitExceeded, NotFound
 from actrio.journal._batch import out_of_order
 from actrio.journal._claims import ClaimTable
-from actrio.journal._envelope import Envelope, append_payload, records_of
+from actrio.journal._envelope import append_payload, records_of
 from actrio.journal._pending import checkpoint_in, encoded
 from actrio.journal._records import Record, StoredRecord
 from actrio.journal._redact import RecordFilter
@@ -114,7 +114,7 @@ class MemoryStore:
         if number >= 0:
             kept.checkpoint_seq = expected_seq + 1 + number
         kept.updated = self._now()
-        envelope = Envelope(
+        payload = append_payload(
             session,
             expected_seq + 1,
             len(records),
@@ -123,13 +123,14 @@ class MemoryStore:
             kept.first_seq,
             kept.checkpoint_seq,
             kept.updated,
+            body,
         )
-        kept.ends.append(envelope.last_seq)
-        kept.payloads.append(append_payload(envelope, body))
+        kept.ends.append(expected_seq + len(records))
+        kept.payloads.append(payload)
         self._bytes += len(body)
         self._kept[session] = kept
         self._changed.unpark_all()
-        return envelope.last_seq
+        return expected_seq + len(records)
 
     async def read(
         self, session: str, from_seq: int | None = None, *, bytes_max: int = READ_BYTES_MAX

@@ -50,11 +50,11 @@ class Waiting:
         session: str,
         epoch: int,
         ts: float,
-        *,
         expected_seq: int = 0,
         count: int = 0,
         checkpoint: int = -1,
         body: bytes = b"",
+        *,
         before_seq: int = 0,
         sync: bool = False,
     ) -> None:
@@ -151,10 +151,16 @@ class Room:
         self.bytes += size
         self.items_peak = max(self.items_peak, self.items)
 
+    def take_nowait(self, size: int) -> bool:
+        """Take room for one item of ``size`` bytes, if there is any and nobody waits for it."""
+        if self._line or not self._fits(size):
+            return False
+        self._take(size)
+        return True
+
     async def take(self, size: int) -> None:
         """Wait for room for one item of ``size`` bytes."""
-        if not self._line and self._fits(size):
-            self._take(size)
+        if self.take_nowait(size):
             return
         place = (size, trio.lowlevel.current_task())
         self._line.append(place)
@@ -166,9 +172,9 @@ class Room:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    def give(self, size: int) -> None:
-        """Give the room of one item back."""
-        self.items -= 1
+    def give(self, size: int, *, items: int = 1) -> None:
+        """Give the room of so many items back."""
+        self.items -= items
         self.bytes -= size
         if self._line:
             self._admit()

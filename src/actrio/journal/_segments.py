@@ -223,7 +223,7 @@ class SegmentWriter:
     def dirty(self) -> bool:
         return self.synced < self.offset
 
-    def write(self, data: bytes, *, sync: bool) -> None:
+    def write(self, data: bytes, sync: bool) -> None:
         """Add ``data`` at the end; on an error nothing of it stays, where the disk allows that."""
         before = self.offset
         try:
@@ -248,7 +248,7 @@ class SegmentWriter:
         """Seal this segment and begin the next."""
         told = {"bytes": self.offset}
         seal = encode_frame("seal", json_line(told), offset=self.offset, synced=self.synced)
-        self.write(seal, sync=True)
+        self.write(seal, True)
         fresh = SegmentWriter.create(self.disk, self.slot, self.number + 1)
         with self.lock:
             self.file.close()

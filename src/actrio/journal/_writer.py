@@ -19,6 +19,7 @@ import trio
 from actrio.actors import Slot
 from actrio.errors import ActrioError, Conflict, StorageError, StorageUnavailable
 from actrio.journal._batch import Commit, choose, out_of_order
+from actrio.journal._claims_file import LOCK_POLL_SECONDS, LOCK_SECONDS_MAX, locked_out
 from actrio.journal._disk import storage_error
 from actrio.journal._files import ClaimRequest, JournalFiles
 from actrio.journal._index import Entry
@@ -93,7 +94,8 @@ class Writer:
             raise _again(self.ended)
 
     async def written(self, waiting: Waiting) -> None:
-        await self.room.take(len(waiting.body))
+        if not self.room.take_nowait(len(waiting.body)):
+            await self.room.take(len(waiting.body))
         if self.ended is not None:
             self.room.give(len(waiting.body))
             raise _again(self.ended)
@@ -139,12 +141,19 @@ class Writer:
         return request.answer
 
     async def entry(self, session: str) -> Entry | None:
-        if not self.is_ours(session):
-            self.check_open()
-            await self.request(None)
+        # A look at one file's status stays in memory, and a thread for it would cost ten times it.
+        if not self.is_ours(session) or not self.files.claims.current:
+            await self.seen_others()
         else:
             await trio.lowlevel.checkpoint()
         return self.files.index.get(session)
+
+    async def seen_others(self) -> None:
+        """Read what other processes wrote; a store that only reads shows what it has."""
+        if self.ended is None:
+            await self.request(None)
+        elif not self.failed:
+            self.check_open()
 
     def is_ours(self, session: str) -> bool:
         holder = self.files.claims.table.held.get(session)
@@ -197,7 +206,7 @@ class Writer:
             waiting.taken = True
         self._writing = True
         try:
-            commit = await self.in_thread(self.files.commit, batch)
+            commit = await self._written_batch(batch)
         except StorageError as error:
             self._failed(batch, error)
         else:
@@ -205,9 +214,39 @@ class Writer:
         finally:
             self._writing = False
             for waiting in batch:
-                waiting.settle(closed())  # counts only where a bug ended the commit
-                self.room.give(len(waiting.body))
+                if not waiting.settled:
+                    waiting.settle(closed())  # a bug ended the commit
+            self.room.give(sum([len(waiting.body) for waiting in batch]), items=len(batch))
         self._settled.unpark_all()
+
+    async def _written_batch(self, batch: Sequence[Any]) -> Commit:
+        """Write what of ``batch`` may be written.
+
+        Only what can block for long goes into the thread, in one call: each system call there ends
+        with a wait for the interpreter, up to 5 ms long while this thread is busy. Looking at locks
+        and planning are quicker here.
+        """
+        files = self.files
+        await self._share_claims()
+        try:
+            if not files.claims.current:
+                await self.in_thread(files.claims.catch_up)
+            if files.segment_full:
+                await self.in_thread(files.writer.rotate)
+            commit = files.planned(batch)
+            if commit.data:
+                await self.in_thread(files.writer.write, commit.data, commit.sync)
+            files.written(commit)
+            return commit
+        finally:
+            files.claims.unshare()
+
+    async def _share_claims(self) -> None:
+        deadline = trio.current_time() + LOCK_SECONDS_MAX
+        while not self.files.claims.try_share():
+            if trio.current_time() > deadline:
+                raise locked_out()
+            await trio.sleep(LOCK_POLL_SECONDS)
 
     def _done(self, commit: Commit) -> None:
         self._commits += 1
@@ -218,7 +257,8 @@ class Writer:
         refused: Any = commit.refused
         for waiting in accepted:
             waiting.settle()
-            self._caught_up(waiting)
+            if self._ahead:
+                self._caught_up(waiting)
         for waiting, error in refused:
             waiting.settle(error)
             self._ahead.pop(waiting.session, None)
@@ -230,7 +270,7 @@ class Writer:
                     self.watched[session].unpark_all()
 
     def _caught_up(self, waiting: Waiting) -> None:
-        if self._ahead and self._ahead.get(waiting.session) == waiting.expected_seq + waiting.count:
+        if self._ahead.get(waiting.session) == waiting.expected_seq + waiting.count:
             del self._ahead[waiting.session]
 
     def _failed(self, batch: Sequence[Any], error: StorageError) -> None:

@@ -28,7 +28,15 @@ from actrio.errors import (
     ProviderProtocolError,
     ProviderUnreachable,
 )
-from actrio.messages import Delta, EmbedInput, EmbedOutput, ModelInput, ModelOutput, Usage
+from actrio.messages import (
+    AssistantMessage,
+    Delta,
+    EmbedInput,
+    EmbedOutput,
+    ModelInput,
+    ModelOutput,
+    Usage,
+)
 from actrio.providers._admission import Admission, Ticket
 from actrio.providers._embedding import embed_in_batches
 from actrio.providers._endpoint import Endpoint
@@ -177,7 +185,7 @@ class ProviderConnection(Actor[Any]):
         request = call
         if self._adapt is not None:
             request, rewrite = self._adapt(call)
-        wire = self._dialect.request(request)
+        wire = self._dialect.request(_for_vendor(request, self._dialect.provider))
         kind = "text/event-stream" if request.stream else "application/json"
         self._guess(attempt, wire, call.options.max_tokens or 0)
         attempt.endpoint = await self._endpoint()
@@ -201,7 +209,8 @@ class ProviderConnection(Actor[Any]):
             request_id=request_id_of(attempt.headers) or reader.response_id or None,
         )
         self._spent(attempt, output.usage)
-        return output
+        message = attrs.evolve(output.message, vendor=self._dialect.provider)
+        return attrs.evolve(output, message=message)
 
     # -- an embedding call -------------------------------------------------------------------------
 
@@ -369,3 +378,14 @@ class ProviderConnection(Actor[Any]):
         self._counts.spend(usage)
         if usage.total_tokens:
             self._gate.spend(usage.total_tokens - attempt.guessed)
+
+
+def _for_vendor(call: ModelInput, vendor: str) -> ModelInput:
+    """Leave out what other vendors signed: an agent may have changed its model meanwhile."""
+    if all(getattr(message, "vendor", "") in ("", vendor) for message in call.messages):
+        return call
+    messages = tuple(
+        message.for_vendor(vendor) if isinstance(message, AssistantMessage) else message
+        for message in call.messages
+    )
+    return attrs.evolve(call, messages=messages)

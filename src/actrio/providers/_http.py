@@ -39,10 +39,6 @@ __all__ = ["LANE_CONNECTIONS", "Answer", "HttpLibrary", "Talk", "Transport", "lo
 LANE_CONNECTIONS: Final = 10
 """Connections of one client: where the pool's own search stays below its other costs."""
 
-KEEPALIVE_SECONDS: Final = 30.0
-"""How long an unused connection is kept: a tool between two steps fits, a server's idle limit
-(commonly 60 s and more) does not pass."""
-
 CLOSE_SECONDS: Final = 1.0
 """How long closing a socket may take; it never waits for the other side, so this never passes."""
 
@@ -180,8 +176,8 @@ class HttpLibrary:
             ),
             limits=module.Limits(
                 max_connections=LANE_CONNECTIONS,
-                max_keepalive_connections=LANE_CONNECTIONS,
-                keepalive_expiry=KEEPALIVE_SECONDS,
+                max_keepalive_connections=LANE_CONNECTIONS if settings.keepalive_seconds else 0,
+                keepalive_expiry=settings.keepalive_seconds,
             ),
         )
 

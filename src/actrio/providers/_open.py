@@ -178,8 +178,12 @@ class Connections:
         from actrio.providers.local import open_local
 
         under = await self._providers()
-        model = await open_local(self._system, name, self._local, under=under)
-        settings = self._settings.get("local") or _LOCAL_DEFAULTS
+        model = await open_local(self._system, name, self._local, under=under, env=self._env)
+        # llama.cpp promises keep-alive and closes right after the answer: the next call would
+        # find a dying socket. On loopback a connection of its own costs nothing.
+        settings = attrs.evolve(
+            self._settings.get("local") or _LOCAL_DEFAULTS, keepalive_seconds=0.0
+        )
         spec = self._connection_spec(
             f"{model.server.path.rpartition('/')[2]}-connection",
             settings,

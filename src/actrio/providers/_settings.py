@@ -94,6 +94,9 @@ class ProviderSettings:
         max_connections: Calls in work at once; further ones wait in order.
         connect_seconds: How long a connection may take to come up.
         idle_seconds: How long the provider may be silent between two reads.
+        keepalive_seconds: How long an unused connection is kept for the next call; 0 closes each
+            one after its answer. 30 covers a tool between two steps, and few servers give up
+            sooner.
         enabled: False refuses every call to it.
         http: Which HTTP library; ``auto`` takes httpx2 where it is installed.
         limits: Quota, queue, retries, time limits, circuit and fallback; a table of its own.
@@ -115,6 +118,7 @@ class ProviderSettings:
     )
     connect_seconds: float = attrs.field(default=10.0, validator=_number(0.001, SECONDS_MAX))
     idle_seconds: float = attrs.field(default=120.0, validator=_number(0.001, SECONDS_MAX))
+    keepalive_seconds: float = attrs.field(default=30.0, validator=_number(0, SECONDS_MAX))
     enabled: bool = True
     http: HttpChoice = attrs.field(default="auto", validator=_one_of(HttpChoice))
     limits: ConnectionLimits = ConnectionLimits()

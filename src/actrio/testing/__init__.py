@@ -14,6 +14,7 @@ from actrio.testing._ports import SimulatedIds as SimulatedIds
 from actrio.testing._programs import Program as Program
 from actrio.testing._programs import programs as programs
 from actrio.testing._programs import random_program as random_program
+from actrio.testing._simulated_disk import SimulatedDisk as SimulatedDisk
 from actrio.testing._simulation import SimulationStuck as SimulationStuck
 from actrio.testing._simulation import simulate as simulate
 from actrio.testing._simulation import task_tree as task_tree

@@ -76,6 +76,7 @@ class Life:
     deferred: set[int] = attrs.field(factory=set)
     tasks: int = 0
     controls: int = 0
+    interrupted: Fate | None = None
     timers: dict[int, Any] = attrs.field(factory=dict)
     watches: dict[Ref[Any], int] = attrs.field(factory=dict)
     over: bool = False
@@ -141,6 +142,8 @@ class Ledger:
             self.wrong("I7", f"{life.path} begins {_named(fate)} within {_named(life.inline)}")
         if len(life.deferred) >= life.concurrency:
             self.wrong("I4", f"{life.path} begins {_named(fate)} beyond its concurrency")
+        if life.interrupted is not None:
+            self.wrong("I8", f"{_named(life.interrupted)} was interrupted, and {life.path} goes on")
         if life.over or self.live.get(life.path) is not life:
             self.wrong("I7", f"{life.path} begins {_named(fate)} after its end")
         if life.path in self.suspended:
@@ -158,6 +161,8 @@ class Ledger:
         """A handler is through with a message, or with the part of it that is not deferred."""
         self.note("end", fate.number, how)
         life.inline = None
+        if how == "cancelled" and fate.kind not in ASKS:
+            life.interrupted = fate  # nobody but the activation's end may do that
         fate.running = False
 
     def letter(self, letter: DeadLetter) -> None:

@@ -302,7 +302,7 @@ def test_a_refusal_goes_back_as_what_was_said() -> None:
 
 
 def test_members_of_the_vendor_come_last() -> None:
-    """Tools are added, objects say more, anything else takes the place of ours."""
+    """Tools are added, objects say more, None takes out, anything else takes the place of ours."""
     request = ModelInput(
         "small",
         (user_message("Hi"),),
@@ -315,6 +315,7 @@ def test_members_of_the_vendor_come_last() -> None:
                 "tools": [{"type": "openrouter:web_search"}],
                 "reasoning": {"exclude": True},
                 "provider": {"order": ["OpenAI"]},
+                "stream_options": None,
             },
         ),
     )
@@ -323,6 +324,7 @@ def test_members_of_the_vendor_come_last() -> None:
     assert [tool["type"] for tool in body["tools"]] == ["function", "openrouter:web_search"]
     assert body["reasoning"] == {"effort": "low", "exclude": True}
     assert body["provider"] == {"order": ["OpenAI"]}
+    assert "stream_options" not in body
 
 
 def test_a_broken_item_in_the_history_is_named() -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from actrio.providers.contract._recorded import mapping, objects, text_of
+from actrio.providers.contract._recorded import as_text, mapping, objects, text_of
 from actrio.providers.contract._requests_gemini import camel_members
 
 __all__ = ["differing_fields"]
@@ -63,7 +63,7 @@ def _same(body: Json) -> Json:
 def _plain_chat(body: Json) -> Json:
     told, messages = [], []
     for message in objects(body.get("messages")):
-        if message.get("role") in {"system", "developer"}:
+        if as_text(message.get("role")) in {"system", "developer"}:
             told.append(text_of(message.get("content")))
         else:
             messages.append(_plain_chat_message(message))
@@ -99,7 +99,7 @@ def _plain_responses(body: Json) -> Json:
     told = [body.pop("instructions", None) or ""]
     plain = []
     for item in items:
-        if item.get("role") in {"system", "developer"}:
+        if as_text(item.get("role")) in {"system", "developer"}:
             told.append(text_of(item.get("content")))
         else:
             plain.append(_plain_item(item))

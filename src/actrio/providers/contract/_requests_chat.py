@@ -73,9 +73,9 @@ def read_chat(body: Mapping[str, Any], *, stream: bool) -> ModelInput:
     )
     return ModelInput(
         as_text(body.get("model")),
-        joined_messages(_message(one) for one in told if one.get("role") not in _SYSTEM),
+        joined_messages(_message(one) for one in told if as_text(one.get("role")) not in _SYSTEM),
         instructions="\n\n".join(
-            text_of(one.get("content")) for one in told if one.get("role") in _SYSTEM
+            text_of(one.get("content")) for one in told if as_text(one.get("role")) in _SYSTEM
         ),
         tools=tuple(spec_of(mapping(tool.get("function")), "parameters") for tool in tools),
         options=options,

@@ -50,7 +50,7 @@ def read_responses(body: Mapping[str, Any], provider: str, *, stream: bool) -> M
     given = body.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else objects(given)
     told = [as_text(body.get("instructions"))]
-    told += [text_of(item.get("content")) for item in items if item.get("role") in _SYSTEM]
+    told += [text_of(item.get("content")) for item in items if as_text(item.get("role")) in _SYSTEM]
     tools = objects(body.get("tools"))
     vendor = rest_of(body, _KNOWN)
     if served := [tool for tool in tools if tool.get("type") != "function"]:
@@ -72,7 +72,7 @@ def read_responses(body: Mapping[str, Any], provider: str, *, stream: bool) -> M
         joined_messages(
             _message(item, f"{provider}.responses")
             for item in items
-            if item.get("role") not in _SYSTEM
+            if as_text(item.get("role")) not in _SYSTEM
         ),
         instructions="\n".join(text for text in told if text),
         tools=tuple(

@@ -59,11 +59,13 @@ def _merged(body: _Json, vendor: Mapping[str, Any]) -> _Json:
     """Return ``body`` with the vendor's own members, which come last.
 
     Tools join ours, because tools that the vendor runs stand beside the caller's; an object says
-    more about the one that is there; anything else takes its place.
+    more about the one that is there; None takes a member out; anything else takes its place.
     """
     for name, value in vendor.items():
         there = body.get(name)
-        if name == "tools" and isinstance(value, (list, tuple)):
+        if value is None:
+            body.pop(name, None)
+        elif name == "tools" and isinstance(value, (list, tuple)):
             body[name] = [*(there or ()), *value]
         elif isinstance(value, Mapping) and isinstance(there, dict):
             body[name] = {**there, **value}

@@ -1,0 +1,185 @@
+"""The journal against a bare group-commit loop on the same disk, in one table.
+
+``python -m bench.journal``: about a minute. ``--quick`` runs everything small, to see that it runs.
+What SQLite does with a flipped bit is measured by ``bench/journal/sqlite_flip.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import struct
+import tempfile
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from actrio.journal import Checkpoint, InputAccepted, ToolStarted, open_embedded_store, record_codec
+from actrio.messages import user_message
+from bench.journal.floor import bare
+
+RECORD = ToolStarted(turn="t_0123456789", call_id="call_0123456789", name="search")
+ROUNDS = 3
+
+
+@asynccontextmanager
+async def stall_probe(stalls: list[float]) -> AsyncIterator[None]:
+    """Note how much later than asked a task that sleeps a millisecond wakes."""
+
+    async def probe() -> None:
+        while True:
+            began = time.perf_counter()
+            await trio.sleep(0.001)
+            stalls.append(time.perf_counter() - began - 0.001)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(probe)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def ours(
+    folder: Path, durability: Any, *, sessions: int, seconds: float
+) -> tuple[float, list[float], list[float], float]:
+    times: list[float] = []
+    stalls: list[float] = []
+    async with open_embedded_store(folder, durability=durability) as store:
+        claims = [await store.claim(f"s_{number:020}", "bench") for number in range(sessions)]
+        until = time.perf_counter() + seconds
+
+        async def session(claim: Any) -> None:
+            last = claim.last_seq
+            while time.perf_counter() < until:
+                began = time.perf_counter()
+                last = await store.append(claim.session, claim.epoch, last, (RECORD,))
+                times.append(time.perf_counter() - began)
+
+        async with stall_probe(stalls), trio.open_nursery() as nursery:
+            for claim in claims:
+                nursery.start_soon(session, claim)
+        size = store.statistics().bytes_written / max(1, store.statistics().records)
+    return len(times) / seconds, times, stalls, size
+
+
+def at(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+
+
+def encoded_line() -> bytes:
+    """Return a record as a journal of the least kind would write it: JSON, length, CRC."""
+    body = record_codec.to_json((RECORD,))
+    return struct.pack("<II", len(body), zlib.crc32(body)) + body
+
+
+async def rates(root: Path, seconds: float) -> None:
+    for durability in ("batch", "always"):
+        rounds: list[tuple[float, str]] = []
+        for number in range(ROUNDS):
+            folder = root / f"{durability}{number}"
+            folder.mkdir()
+            rate, times, stalls, size = await ours(
+                folder / "store", durability, sessions=100, seconds=seconds
+            )
+            ready = b"x" * int(size)
+            floors, floor_stalls, floor_times = [], [], []
+            for line in (encoded_line, lambda ready=ready: ready):
+                async with stall_probe(floor_stalls):
+                    floor, floor_times = await bare(
+                        folder,
+                        sessions=100,
+                        seconds=seconds,
+                        sync=durability == "always",
+                        line=line,
+                    )
+                floors.append(floor)
+            told = (
+                f"{rate:8.0f}/s  p99 {at(times, 0.99):.1f} ms  stall p99.9 {at(stalls, 0.999):.1f} ms",
+                f"| floor {floors[0]:8.0f}/s  p99 {at(floor_times, 0.99):.1f} ms",
+                f"stall {at(floor_stalls, 0.999):.1f} ms, ratio {rate / floors[0]:.2f}",
+                f"| floor without encoding {floors[1]:8.0f}/s, ratio {rate / floors[1]:.2f}",
+            )
+            rounds.append((rate / floors[0], "  ".join(told)))
+        print(f"{durability:7}{sorted(rounds)[ROUNDS // 2][1]}", flush=True)
+
+
+async def opening(root: Path) -> None:
+    folder = root / "opening"
+    async with open_embedded_store(folder) as store:
+        claim = await store.claim("long", "bench")
+        text = InputAccepted(turn="t", message=user_message("x" * 200))
+        for last in range(0, 9990, 10):
+            await store.append("long", claim.epoch, last, (text,) * 10)
+        await store.append("long", claim.epoch, 9990, (Checkpoint(snapshot={"n": 1}), *(text,) * 9))
+        await store.release(claim)
+        times = []
+        for _ in range(20):
+            began = time.perf_counter()
+            claim = await store.claim("long", "bench")
+            found = await store.read("long")
+            times.append(time.perf_counter() - began)
+            assert len(found) == 10
+            await store.release(claim)
+        began = time.perf_counter()
+        assert len(await store.read("long", 1)) == 10_000
+        whole = time.perf_counter() - began
+    print(
+        f"claim and read a session of 10,000 records from a checkpoint: {at(times, 0.5):.2f} ms (≤ 10)"
+    )
+    print(f"all 10,000 records: {whole * 1000:.0f} ms")
+
+
+def resident() -> int:
+    gc.collect()
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("no VmRSS")
+
+
+async def passivated(root: Path, sessions: int) -> None:
+    folder = root / "passivated"
+    async with open_embedded_store(folder) as store:
+        before = resident()
+
+        async def some(first: int) -> None:
+            for number in range(first, sessions, 50):
+                claim = await store.claim(f"s_{number:024}", "bench")
+                await store.append(claim.session, claim.epoch, 0, (RECORD,))
+                await store.release(claim)
+
+        async with trio.open_nursery() as nursery:
+            for first in range(50):
+                nursery.start_soon(some, first)
+        after = resident()
+    per = (after - before) / sessions
+    print(
+        f"{sessions:,} passivated sessions: {(after - before) / 1e6:.1f} MB, {per:.0f} bytes each (≤ 50 MB at 100,000)"
+    )
+    began = time.perf_counter()
+    async with open_embedded_store(folder) as store:
+        assert store.statistics().sessions == sessions
+    print(f"opening that store: {(time.perf_counter() - began) * 1000:.0f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    steps: list[Callable[[Path], Any]] = [
+        lambda root: rates(root, 0.2 if quick else 2.0),
+        opening,
+        lambda root: passivated(root, 1000 if quick else 100_000),
+    ]
+    for step in steps:
+        with tempfile.TemporaryDirectory() as root:
+            trio.run(step, Path(root))
+
+
+if __name__ == "__main__":
+    main()
