@@ -172,9 +172,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
     steps: list[Callable[[Path], Any]] = [
-        lambda root: rates(root, 0.2 if quick else 2.0),
-        opening,
+        # First, while the process has no freed memory that would hide what this takes.
         lambda root: passivated(root, 1000 if quick else 100_000),
+        opening,
+        lambda root: rates(root, 0.2 if quick else 2.0),
     ]
     for step in steps:
         with tempfile.TemporaryDirectory() as root:

@@ -222,7 +222,7 @@ class DeadlockError(Conflict):
 class SessionOwned(Conflict):
     """Another owner writes this session; ``owner`` says who."""
 
-    def __init__(self, message: str, *, owner: str, remedy: str | None = None) -> None:
+    def __init__(self, message: str, *, owner: str = "", remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy, data={"owner": owner})
         self.owner = owner
 
@@ -391,8 +391,8 @@ class StorageDamaged(StorageError):
         self,
         message: str,
         *,
-        file: str,
-        offset: int,
+        file: str = "",
+        offset: int = 0,
         session: str | None = None,
         remedy: str | None = None,
     ) -> None:

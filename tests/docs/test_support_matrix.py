@@ -1,13 +1,14 @@
-"""The page about providers says what the catalog says, and what the recordings prove."""
+"""The page about providers says what the catalog says."""
 
 from __future__ import annotations
 
 import pytest
 
 
-def test_the_support_matrix_is_up_to_date(load_tool, capsys):
-    """Its tables are those of the catalog, and of a replay where the recordings are there."""
-    status = load_tool("support_matrix").main(["--check"])
+def test_the_support_matrix_is_up_to_date(load_tool, capsys, tmp_path):
+    """Its tables are those of the catalog; the rates are of the recordings it was written with."""
+    nowhere = str(tmp_path / "no-recordings")
+    status = load_tool("support_matrix").main(["--check", "--recordings", nowhere])
     assert (status, capsys.readouterr().out) == (0, "")
 
 

@@ -20,6 +20,8 @@ from actrio.providers import (
 from actrio.providers.dialects import Deviations, OpenAiChat
 from actrio.testing import MemoryNetwork, Reply
 
+KEY = "sk-secret-0123456789"
+
 
 def vectors(request, *, delay_seconds: float = 0.0) -> Reply:
     """One vector per text: the number that the text is."""
@@ -42,7 +44,7 @@ def embedder():
     @asynccontextmanager
     async def opened(network: MemoryNetwork, *, batch_max: int = 10, **limits):
         async def endpoint():
-            return Endpoint("http://127.0.0.1:1/v1")
+            return Endpoint("http://127.0.0.1:1/v1", KEY)
 
         library = load_http("auto", network.transport)
         made: list[ProviderConnection] = []
@@ -127,6 +129,19 @@ async def test_an_answer_without_the_vectors_is_an_error(autojump_clock, embedde
         with pytest.raises(ProviderError) as caught:
             await ref.ask(EmbedInput("e", ("1", "2")))
     assert caught.value.category == "protocol"
+
+
+@pytest.mark.parametrize("status", [200, 401])
+async def test_a_key_that_is_echoed_is_redacted(autojump_clock, embedder, status):
+    """In a refusal and in an answer that is none."""
+    body = json.dumps({"error": {"message": f"bad key {KEY}", "code": KEY}}).encode()
+    network = MemoryNetwork([Reply(status, {"content-type": "application/json"}, (body,))])
+    async with embedder(network) as (ref, _):
+        with pytest.raises(ProviderError) as caught:
+            await ref.ask(EmbedInput("e", ("1",)))
+    assert network.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY not in f"{caught.value!r} {caught.value} {caught.value.data} {caught.value.args}"
+    assert "[redacted]" in str(caught.value)
 
 
 async def test_a_vendor_without_embeddings_says_so(autojump_clock, embedder):

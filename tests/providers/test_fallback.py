@@ -81,6 +81,20 @@ async def test_what_does_not_pass_is_not(autojump_clock, offline, failure):
     assert len(network.requests) == 1
 
 
+async def test_what_a_good_answer_says_of_retrying_means_nothing(
+    autojump_clock, offline, stream_reply
+):
+    """Some vendors send ``retry-after`` with every answer; an error in such a stream is no pause."""
+    overloaded = b'data: {"error":{"message":"busy","type":"overloaded_error"}}\n\n'
+    headers = {"retry-after": "30", "x-should-retry": "false"}
+    network = MemoryNetwork([Reply(200, headers, (overloaded,)), stream_reply("fine")])
+    async with offline(network) as client:
+        assert (await client.call("here:m")).message.text == "fine"
+        assert client.connections.statistics()["here"].pauses == 0
+    first, second = (request.at for request in network.requests)
+    assert second - first < 1
+
+
 async def test_the_last_failure_is_told(autojump_clock, offline):
     """After the last attempt its error stands, and nothing is left."""
     network = MemoryNetwork([error(500), error(503), error(502)])

@@ -44,7 +44,7 @@ class Waiting:
         "ts",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - keywords cost a tenth, once for each record
         self,
         kind: FrameKind,
         session: str,

@@ -77,6 +77,7 @@ class _Attempt:
     endpoint: Endpoint = Endpoint("")  # asked last, because it may take its time
     guessed: float = 0.0  # tokens spent before anybody knows
     sent: bool = False
+    refused: bool = False  # by its status; what other answers say of retrying means nothing
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
@@ -237,9 +238,9 @@ class ProviderConnection(Actor[Any]):
                 body, whole = await read_body(
                     answer.pieces, seconds=self._settings.idle_seconds, bytes_max=EMBED_BYTES_MAX
                 )
-        if not whole:
-            raise self._protocol_error(call.model, "never ends, or is too large")
-        output = self._dialect.embed_output(call, body)
+                if not whole:
+                    raise self._protocol_error(call.model, "never ends, or is too large")
+                output = self._dialect.embed_output(call, body)
         self._gate.accepted(attempt.ticket)
         self._spent(attempt, output.usage)
         return output
@@ -275,12 +276,12 @@ class ProviderConnection(Actor[Any]):
                 return await once(attempt)
             except ActrioError as error:
                 stated = self._note(error, attempt)
-                told = attempt.headers.get("x-should-retry", "").strip().lower()
+                told = attempt.headers.get("x-should-retry", "") if attempt.refused else ""
                 attempted = Attempted(
                     number,
                     trio.current_time() - began,
                     shown=outlet is not None and outlet.shown,
-                    may_retry={"true": True, "false": False}.get(told),
+                    may_retry={"true": True, "false": False}.get(told.strip().lower()),
                 )
                 delay = retry_delay(
                     error, attempted, self._limits, stated=stated, chance=self._chance()
@@ -305,7 +306,8 @@ class ProviderConnection(Actor[Any]):
             self._gate.spend(-attempt.guessed)  # a refusal costs nothing
         if not attempt.sent:
             return None  # ours: the provider never saw it
-        stated = stated_delay(error, attempt.headers, self._clock())
+        headers = attempt.headers if attempt.refused else {}
+        stated = stated_delay(error, headers, self._clock())
         if isinstance(error, ProviderError):
             error.retry_after_seconds = stated
         self._counts.note(error)
@@ -331,15 +333,16 @@ class ProviderConnection(Actor[Any]):
                 ):
                     phases.answered()
                     attempt.headers = answer.headers
-                    await self._check(answer, model)
+                    await self._check(answer, attempt, model)
                     yield answer, talk
         except ActrioError as error:
             secrets = [endpoint.api_key or "", *self._settings.headers.values()]
             redact_error(error, secrets)
             raise
 
-    async def _check(self, answer: Answer, model: str) -> None:
+    async def _check(self, answer: Answer, attempt: _Attempt, model: str) -> None:
         if answer.status != 200:
+            attempt.refused = True
             text, _ = await read_body(
                 answer.pieces, seconds=ERROR_BODY_SECONDS, bytes_max=ERROR_BODY_BYTES_MAX
             )

@@ -49,7 +49,7 @@ async def test_the_members_of_a_result(four) -> None:
         "id": "a-stream",
         "outcome": "ok",
         "text": "Paris – oui\u2028!",
-        "reasoning": None,
+        "reasoning": "",
         "refusal": None,
         "tool_calls": [],
         "finish_reason": "stop",

@@ -128,7 +128,7 @@ def _of_message(
         exchange_id,
         outcome,
         text=message.text,
-        reasoning=thinking or None,
+        reasoning=thinking,
         refusal=message.refusal or None,
         tool_calls=[_call(call) for call in message.tool_calls],
         raw_arguments=tuple(call.arguments for call in message.tool_calls),

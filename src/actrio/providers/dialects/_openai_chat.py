@@ -49,7 +49,6 @@ class OpenAiChat:
     deviations: Deviations = Deviations()
     auth: Literal["bearer", "api-key"] = "bearer"
     api_version: str | None = None
-    path: str = "/chat/completions"
     models_path: str = "/models"
 
     def key_headers(self, key: str) -> Mapping[str, str]:
