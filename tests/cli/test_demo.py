@@ -75,7 +75,8 @@ async def test_the_demo_ends_without_fault(actrio: Any) -> None:
     assert told["errors"] == told["dead letters"] == told["leftover tasks"] == "0"
     assert told["restarts"] == "0"
     assert told["connections"] == "10 at peak, 0 after"
-    assert "GROQ_API_KEY is set and could be used" in done.out
+    assert "groq is configured and could be used" in done.out
+    assert "ollama" not in done.out
     assert "not-shown-1234" not in done.out + done.err
     assert "10 sessions" in done.err
 

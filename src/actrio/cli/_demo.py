@@ -45,8 +45,8 @@ CROWD_MODEL: Final = "demo:tokens?ttft=50ms&itl=5ms&tokens=64"
 START_SECONDS: Final = 30.0
 """How long the scripted provider's process may take to tell its port, on a loaded machine."""
 
-_COMPATIBLE: Final = ("cerebras", "gemini", "groq", "modelscope", "openrouter", "siliconflow")
-"""Vendors with an OpenAI-compatible endpoint, whose keys people have in their environment."""
+_WITHOUT_KEY: Final = frozenset({"local", "scripted", "ollama"})
+"""Providers that count as usable by themselves: naming them would tell nothing."""
 
 CLOSE_SECONDS: Final = 3.0
 """How long the server may take to notice that its last connections were closed."""
@@ -306,15 +306,8 @@ async def _say_what_could_be_used(outlet: Outlet, loaded: LoadedSettings) -> Non
     async with open_runtime(loaded.settings, env=loaded.env) as runtime:
         statuses = {status.name: status.state for status in runtime.connections.status()}
     for name, state in statuses.items():
-        if state == "available" and name not in {"local", "scripted"}:
+        chosen = name not in _WITHOUT_KEY or name in loaded.settings.providers
+        if state == "available" and chosen:
             await outlet.answer(
                 f'{name} is configured and could be used: actrio run -m {name}:MODEL "{QUESTION}"\n'
-            )
-    for name in _COMPATIBLE:
-        variable = f"{name.upper()}_API_KEY"
-        if name not in statuses and loaded.env.get(variable):
-            await outlet.answer(
-                f"{variable} is set and could be used: write its OpenAI-compatible address into "
-                f'actrio.toml ([providers.{name}] base_url = "https://…/v1"), then '
-                f'actrio run -m {name}:MODEL "{QUESTION}"\n'
             )

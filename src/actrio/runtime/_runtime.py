@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import attrs
 import structlog
@@ -25,8 +26,9 @@ import trio
 
 from actrio.actors import ActorCrashed, ActorSnapshot, ActorSystem, open_actor_system
 from actrio.agents import Agent, IfBusy
+from actrio.errors import InvalidRequest
 from actrio.filters import Filter
-from actrio.messages import SetTool
+from actrio.messages import EmbedInput, EmbedOutput, SetTool
 from actrio.providers import Connections
 from actrio.runtime._settings import Settings
 from actrio.sessions import Session, SessionPool
@@ -111,6 +113,40 @@ class Runtime:
         """
         ref = await self._pool.agent(agent)
         await ref.ask(SetTool(name, enabled))
+
+    async def embed(
+        self,
+        model: str,
+        texts: Sequence[str],
+        *,
+        dimensions: int | None = None,
+        purpose: Literal["query", "document"] | None = None,
+    ) -> EmbedOutput:
+        """Return one vector for each text, in order; as many requests as the vendor needs.
+
+        Args:
+            model: ``provider:model``, for example ``openai:text-embedding-3-small``.
+            texts: What to embed.
+            dimensions: Length of the vectors, where the model can choose.
+            purpose: What they are for, where the vendor makes a difference.
+
+        *Cancellation*: the provider's connections are closed when this returns.
+
+        Raises:
+            InvalidRequest: There is no text, or one of them is empty.
+            NotSupported: The provider has no embeddings; says who has.
+            ProviderError: As for a model call.
+        """
+        if isinstance(texts, str) or not texts or not all(text.strip() for text in texts):
+            raise InvalidRequest(
+                "embed needs at least one text, and no empty ones.",
+                remedy="Pass a list of non-empty strings.",
+            )
+        connection, name = await self.connections.open(model)
+        output: EmbedOutput = await connection.ask(
+            EmbedInput(name, tuple(texts), dimensions, purpose)
+        )
+        return output
 
     def tree(self) -> ActorSnapshot:
         """Return the live tree of actors."""

@@ -105,6 +105,9 @@ def start(config: dict[str, Any]) -> dict[str, Any]:
     params.cache_ram_mib = PROMPT_CACHE_MEBIBYTES
     params.verbosity = WARNINGS_AND_ERRORS
     params.warmup = False
+    # Chat goes on as before; without a pooling type of its own a chat model's vectors are means.
+    params.embedding = True
+    params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.ui = False
     params.offline = True
     server = xllamacpp.Server(params)

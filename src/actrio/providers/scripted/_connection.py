@@ -8,8 +8,9 @@ import trio
 
 from actrio.actors import Actor, Context
 from actrio.errors import ProviderUnreachable
-from actrio.messages import Delta, Fold, ModelInput, ModelOutput
+from actrio.messages import Delta, EmbedInput, Fold, ModelInput, ModelOutput
 from actrio.providers.dialects import OpenAiChat
+from actrio.providers.scripted._embed import scripted_vectors
 from actrio.providers.scripted._faults import REFUSALS
 from actrio.providers.scripted._script import Fault, script
 from actrio.providers.scripted._spec import ScriptSpec
@@ -21,7 +22,7 @@ DELTAS_PER_EMIT: Final = 16
 """Deltas without a delay between them that travel together, as one socket read would bring them."""
 
 
-class ScriptedConnection(Actor[ModelInput]):
+class ScriptedConnection(Actor[Any]):
     """Answers model calls by script; its faults raise what the same faults raise over HTTP.
 
     Args:
@@ -32,7 +33,9 @@ class ScriptedConnection(Actor[ModelInput]):
         self._idle_seconds = idle_seconds
         self._dialect = OpenAiChat("scripted")
 
-    async def receive(self, message: ModelInput, ctx: Context) -> Any:
+    async def receive(self, message: ModelInput | EmbedInput, ctx: Context) -> Any:
+        if isinstance(message, EmbedInput):
+            return scripted_vectors(message)
         return ctx.defer(self._serve, message, ctx)
 
     async def _serve(self, call: ModelInput, ctx: Context) -> ModelOutput:
