@@ -42,6 +42,7 @@ from actrio.providers.dialects._openai_chat_wire import (
     Piece,
     arguments_of,
     decode_chunk,
+    decode_plain,
     finish_of,
     signature_of,
     text_of,
@@ -106,20 +107,12 @@ class OpenAiChatDecoder:
         if block[:6] != b"data: ":
             return None
         try:
-            chunk = decode_chunk(block[6:])
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return None  # more than one line, or broken: both are told elsewhere
-        choices = chunk.choices
-        if not choices or len(choices) != 1 or chunk.usage or chunk.error or chunk.x_groq:
-            return None
-        (choice,) = choices
-        piece = choice.delta
-        if piece is None or choice.finish_reason or choice.index or choice.error or chunk.errors:
-            return None
-        text = piece.content
-        if type(text) is str and text and piece == Piece(text):
-            return text
-        return None
+            chunk = decode_plain(block[6:])
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return (
+                None  # it says more, or is broken, or is several lines: all that is told elsewhere
+            )
+        return chunk.choices[0].delta.content or None
 
     def feed(self, event: SseEvent) -> list[Delta]:
         """Return what one event of a stream adds.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from actrio.errors import ActrioError, LimitExceeded, StreamTruncated
 from actrio.messages import Delta, TextDelta
 from actrio.providers.dialects._openai_chat_decode import OpenAiChatDecoder
+from actrio.providers.dialects._openai_chat_wire import decode_plain
 from actrio.sansio import EVENT_BYTES_MAX, SseReader
 
 __all__ = ["ANSWER_BYTES_MAX", "StreamReader", "WholeReader"]
@@ -55,35 +58,39 @@ class StreamReader(_Reader):
     gives the same.
     """
 
-    __slots__ = ("_at_boundary", "_events")
+    __slots__ = ("_events", "_quick")
 
     def __init__(self, decoder: OpenAiChatDecoder) -> None:
         super().__init__(decoder)
         self._events = SseReader()
-        self._at_boundary = False  # nothing of an event is kept; never before the first read
+        # Nothing of an event is kept, it is known who answers, and the answer goes on.
+        self._quick = False
 
     def feed(self, data: bytes) -> list[Delta]:
+        if self._quick and data[:6] == b"data: " and data.find(b"\n\n") == len(data) - 2:
+            # One event, as a slow model gives them. Two that another line end parts do not decode.
+            try:
+                text = decode_plain(data[6:-2]).choices[0].delta.content
+            except (msgspec.MsgspecError, UnicodeError, RecursionError):
+                text = ""
+            if text and len(data) <= EVENT_BYTES_MAX:
+                return [TextDelta(text)]
         if self._failure is not None:
             raise self._failure
         deltas: list[Delta] = []
         ends_event = data[-2:] == b"\n\n"
         try:
-            if (
-                ends_event
-                and self._at_boundary
-                and self._decoder.known
-                and not self.done
-                and len(data) <= EVENT_BYTES_MAX
-                and b"\r" not in data
-            ):
+            if self._quick and ends_event and len(data) <= EVENT_BYTES_MAX and b"\r" not in data:
                 self._feed_blocks(data.split(b"\n\n"), deltas)
             else:
                 self._feed_framed(data, deltas)
         except ActrioError as error:
+            self._quick = False
             return self._fail(error, deltas)
         except RecursionError:
+            self._quick = False
             return self._fail(self._decoder.protocol_error("is nested too deep"), deltas)
-        self._at_boundary = ends_event
+        self._quick = ends_event and self._decoder.known and not self.done
         return deltas
 
     def close(self) -> list[Delta]:

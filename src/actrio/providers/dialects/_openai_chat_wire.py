@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -96,6 +96,41 @@ class Chunk(msgspec.Struct):
 
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
+
+
+class _PlainPiece(msgspec.Struct):
+    content: str
+    refusal: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+    reasoning_details: None = None
+    tool_calls: None = None
+    annotations: None = None
+    images: None = None
+    executed_tools: None = None
+
+
+class _PlainChoice(msgspec.Struct):
+    delta: _PlainPiece
+    index: Literal[0] = 0
+    finish_reason: None = None
+    error: None = None
+
+
+class PlainChunk(msgspec.Struct):
+    """An event that says a piece of text and nothing else; anything else does not decode as one.
+
+    The parser itself looks, while it reads, at what would take a dozen comparisons afterwards.
+    """
+
+    choices: tuple[_PlainChoice]
+    usage: None = None
+    x_groq: None = None
+    error: None = None
+    errors: None = None
+
+
+decode_plain = msgspec.json.Decoder(PlainChunk).decode
 
 
 def finish_of(choice: Choice) -> FinishReason:
