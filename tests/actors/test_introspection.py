@@ -222,3 +222,21 @@ async def test_counts_add_up_across_every_outcome(autojump_clock):
             in_work = len(shown.current)
             settled = sum(shown.outcomes.values())
             assert shown.accepted == settled + shown.mailbox.depth + in_work
+
+
+async def test_an_actor_shows_facts_of_its_own_in_the_tree():
+    """A snapshot holds what the actor tells of itself, and nothing once it is gone."""
+
+    class Counter(Actor):
+        seen = 0
+
+        async def receive(self, message, ctx):
+            self.seen += 1
+
+        def facts(self):
+            return {"seen": self.seen}
+
+    async with open_actor_system() as system:
+        ref = await system.spawn(ChildSpec("counter", Counter))
+        await ref.ask("x")
+        assert system.inspect("/counter").facts == {"seen": 1}

@@ -47,8 +47,14 @@ async def test_a_handler_that_outlasts_its_askers_cancel_harms_not_the_next_mess
 
 
 async def _given_up(ref, message):
-    with trio.move_on_after(0.5):
-        await ref.ask(message)
+    async def gives_up(scope):
+        await trio.sleep(0.5)
+        scope.cancel()  # no deadline: the handler cannot know before
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+            nursery.start_soon(gives_up, scope)
+            await ref.ask(message)
 
 
 async def test_the_end_of_an_old_actor_does_not_take_out_its_successor():

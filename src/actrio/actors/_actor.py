@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
@@ -45,6 +45,13 @@ class Actor(Generic[M]):
 
     async def on_control(self, message: Any, ctx: Context) -> None:
         """Handle a message of the control lane, which never waits behind data."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What a snapshot of the tree shows of this actor beside the kernel's own figures.
+
+        Plain and quick: it is called whenever somebody looks. No secrets.
+        """
+        return {}
 
     async def on_stop(self, ctx: Context, reason: ExitReason) -> None:
         """Clean up, whatever the reason, also when `on_start` did not get through.

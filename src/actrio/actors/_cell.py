@@ -428,6 +428,7 @@ class Cell:
             current=tuple(envelope.label for envelope, _ in in_work),
             current_age_seconds=max((now - since for _, since in in_work), default=0.0),
             waits_on=tuple(dict.fromkeys(cell.path for cell in waited_for(self))),
+            facts=dict(actor.facts()) if actor is not None else {},
         )
 
 

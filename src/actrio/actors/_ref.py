@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ref", "ReplyStream"]
 
-M = TypeVar("M")
+M = TypeVar("M", contravariant=True)  # noqa: PLC0105 - who takes more can stand in for who takes less
 
 
 class Ref(Generic[M]):

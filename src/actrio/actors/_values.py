@@ -285,7 +285,8 @@ class ActorSnapshot:
     """One node of the live tree.
 
     ``accepted`` equals the sum of ``outcomes`` plus what waits in the mailbox plus what is being
-    handled. ``current`` names the messages in work, with the age of the oldest.
+    handled. ``current`` names the messages in work, with the age of the oldest. ``facts`` is what
+    the actor tells of itself (`Actor.facts`).
     """
 
     path: str
@@ -300,6 +301,7 @@ class ActorSnapshot:
     current: tuple[str, ...] = ()
     current_age_seconds: float = 0.0
     waits_on: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = attrs.field(factory=dict)
     children: tuple[ActorSnapshot, ...] = ()
 
     def walk(self) -> list[ActorSnapshot]:

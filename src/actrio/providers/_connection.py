@@ -159,6 +159,17 @@ class ProviderConnection(Actor[Any]):
             calls_in_work=self._lanes.calls_in_work,
         )
 
+    def facts(self) -> Mapping[str, Any]:
+        now = self.statistics()
+        return {
+            "circuit": now.circuit,
+            "limit": now.limit,
+            "in_work": now.calls_in_work,
+            "waiting": now.waiting,
+            "pause_seconds": now.pause_seconds,
+            "retries": now.retries,
+        }
+
     # -- a model call ------------------------------------------------------------------------------
 
     async def _answer(self, call: ModelInput, ctx: Context) -> ModelOutput:

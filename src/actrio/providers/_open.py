@@ -11,7 +11,7 @@ import trio
 
 from actrio.actors import ActorSystem, ChildSpec, Ref, SupervisorRef, SupervisorSpec
 from actrio.errors import InvalidRequest
-from actrio.messages import ModelInput
+from actrio.messages import EmbedInput, ModelInput
 from actrio.providers._catalog import check_enabled, known_providers, resolve, status_of
 from actrio.providers._connection import ProviderConnection
 from actrio.providers._endpoint import Endpoint
@@ -56,7 +56,7 @@ def split_model(model: str) -> tuple[str, str]:
 class _Opened:
     """What was opened for one key: its connection, and the model's name in requests."""
 
-    ref: Ref[ModelInput]
+    ref: Ref[ModelInput | EmbedInput]
     model: str | None = None
 
 
@@ -98,7 +98,7 @@ class Connections:
         """Start the supervisor now: what is started after it is stopped before it."""
         await self._providers()
 
-    async def open(self, model: str) -> tuple[Ref[ModelInput], str]:
+    async def open(self, model: str) -> tuple[Ref[ModelInput | EmbedInput], str]:
         """Return the connection for ``model`` and the model's name in requests.
 
         Opening a local model starts it, which takes seconds; everything else is immediate, and
@@ -224,7 +224,7 @@ class Connections:
         concurrency = settings.max_connections + settings.limits.queue_max + REFUSED_AT_ONCE
         return ChildSpec(name, make, concurrency=concurrency)
 
-    async def _spawn(self, spec: ChildSpec) -> Ref[ModelInput]:
+    async def _spawn(self, spec: ChildSpec) -> Ref[ModelInput | EmbedInput]:
         return await self._system.spawn(spec, under=await self._providers())
 
     async def _providers(self) -> SupervisorRef:

@@ -144,6 +144,8 @@ class Ledger:
             self.wrong("I4", f"{life.path} begins {_named(fate)} beyond its concurrency")
         if life.interrupted is not None:
             self.wrong("I8", f"{_named(life.interrupted)} was interrupted, and {life.path} goes on")
+        if fate.kind in ASKS and fate.sent in ("cancelled", "left"):
+            self.wrong("I8", f"{_named(fate)} is begun after its asker left")
         if life.over or self.live.get(life.path) is not life:
             self.wrong("I7", f"{life.path} begins {_named(fate)} after its end")
         if life.path in self.suspended:

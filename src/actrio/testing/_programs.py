@@ -64,6 +64,7 @@ class Send:
 
     Args:
         cancel_seconds: When the sender gives up; None: never.
+        by_deadline: Whether that travels with the message, or comes as a surprise.
         bulk: Whether it is of the class that has a policy of its own in some mailboxes.
         take: Items of a stream to read before leaving it; 0 reads all.
         between: What is sent after the first item of a stream, before the next is read.
@@ -74,6 +75,7 @@ class Send:
     steps: tuple[Step, ...] = ()
     before_seconds: float = 0.0
     cancel_seconds: float | None = None
+    by_deadline: bool = True
     bulk: bool = False
     size: int = 1
     key: int = 0
@@ -371,6 +373,7 @@ def _send(draw: Draw, targets: int, depth: int) -> Send:
         steps=_steps(draw, _KINDS, draw.whole(0, 3), targets, depth),
         before_seconds=_time(draw) if _one_in(draw, 3) else 0.0,
         cancel_seconds=_time(draw) if _one_in(draw, 3) else None,
+        by_deadline=_one_in(draw, 2),
         bulk=_one_in(draw, 4),
         size=draw.pick((1, 2, 4)),
         key=draw.whole(0, 2),

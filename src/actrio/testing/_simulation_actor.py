@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Bulk", "Order", "SimulatedActor", "SimulatedCrash"]
 
 
-_STORMY: Final = ("crash", "messy", "refuse", "stop")
-"""Steps left out once nothing is injected any more: a timer could go on with them for ever."""
+_STORMY: Final = ("crash", "messy", "refuse", "stop", "once", "every")
+"""Steps left out once nothing is injected any more: with them an actor could go on for ever."""
 
 
 class SimulatedCrash(Exception):

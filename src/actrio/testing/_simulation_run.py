@@ -128,10 +128,14 @@ class _Run:
         self._check_end(system, asked_at)
 
     async def _inside(self, outside: trio.Nursery, block: trio.CancelScope) -> None:
-        try:
-            await self.world.build()
-        except ActrioError as error:  # the root gave up already
-            self.ledger.note("not built", type(error).__name__)
+        with trio.move_on_after(REST_SECONDS) as limit:
+            try:
+                await self.world.build()
+            except ActrioError as error:  # the root gave up already
+                self.ledger.note("not built", type(error).__name__)
+                return
+        if limit.cancelled_caught:  # crashes of one member keep another one from coming up
+            self.ledger.note("not built in time")
             return
         self._senders_left = len(self.program.senders)
         for sends in self.program.senders:
@@ -272,9 +276,11 @@ class _Run:
         self._resume_all()
         with trio.move_on_after(REST_SECONDS) as limit:
             await self._idle.wait()
-            await trio.sleep(0.25)
-            while not at_rest(self.world):  # noqa: ASYNC110 - it is looked at, not waited on
+            while True:
                 await trio.sleep(0.25)
+                await trio.testing.wait_all_tasks_blocked()  # what happens at the same instant
+                if at_rest(self.world):
+                    break
         self.ledger.look(self.world.system.tree())
         if limit.cancelled_caught:
             self.ledger.wrong(

@@ -177,16 +177,34 @@ class World:
             return
         fate = self.ledger.order(plan.kind, ref.path)
         order = (Bulk if plan.bulk else Order)(fate, plan.steps, plan.size, plan.key)
-        with trio.CancelScope() as scope:
-            if plan.cancel_seconds is not None:
-                scope.deadline = trio.current_time() + plan.cancel_seconds
+        if plan.cancel_seconds is None:
             with self._recorded(fate):
                 await self._send(plan, ref, order)
+            return
+        due = trio.current_time() + plan.cancel_seconds
+        with trio.CancelScope() as scope:
+            if plan.by_deadline:
+                scope.deadline = due
+                with self._recorded(fate):
+                    await self._send(plan, ref, order)
+            else:
+                await self._send_beside(scope, plan, ref, order)
         if scope.cancelled_caught:
             self.ledger.counts["cancels"] += 1
-            late = trio.current_time() - scope.deadline
-            if late > self.program.grace_seconds + self.jumped(scope.deadline) + 1e-6:
+            late = trio.current_time() - due
+            if late > self.program.grace_seconds + self.jumped(due) + 1e-6:
                 self.ledger.wrong("I8", f"a cancelled {plan.kind} took {late:.3f} s to return")
+
+    async def _send_beside(
+        self, scope: trio.CancelScope, plan: Send, ref: Ref[Any], order: Order
+    ) -> None:
+        """Send while another task is about to cancel ``scope``."""
+        assert plan.cancel_seconds is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_later, scope, plan.cancel_seconds)
+            with self._recorded(order.fate):
+                await self._send(plan, ref, order)
+            nursery.cancel_scope.cancel(reason="it was sent")
 
     def jumped(self, since: float) -> float:
         """Return by how much the clock was set forward since then."""
@@ -253,6 +271,11 @@ class World:
         """One more item was sent."""
         if fate.credit and fate.emitted - len(fate.got) > fate.credit:
             self.ledger.wrong("I10", f"message {fate.number} runs ahead of its credit")
+
+
+async def _cancel_later(scope: trio.CancelScope, seconds: float) -> None:
+    await trio.sleep(seconds)
+    scope.cancel(reason="the sender gives up")
 
 
 def merge_items(waiting: tuple[int, int], new: tuple[int, int]) -> tuple[int, int] | None:
