@@ -292,6 +292,8 @@ PARTS: dict[str, Callable[[], list[str]]] = {
             ("chat",),
             ("demo",),
             ("doctor",),
+            ("providers",),
+            ("contract",),
             ("serve",),
             ("model", "install"),
             ("model", "list"),

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from actrio.filters import before_model as before_model
     from actrio.filters import before_tool as before_tool
     from actrio.messages import AssistantMessage as AssistantMessage
+    from actrio.messages import Citation as Citation
     from actrio.messages import Document as Document
+    from actrio.messages import EmbedOutput as EmbedOutput
     from actrio.messages import Image as Image
     from actrio.messages import ItemCompleted as ItemCompleted
     from actrio.messages import ItemDelta as ItemDelta
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from actrio.messages import ModelInput as ModelInput
     from actrio.messages import ModelOptions as ModelOptions
     from actrio.messages import ModelOutput as ModelOutput
+    from actrio.messages import Refusal as Refusal
     from actrio.messages import StepStarted as StepStarted
     from actrio.messages import Text as Text
     from actrio.messages import Thinking as Thinking
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from actrio.messages import TurnStarted as TurnStarted
     from actrio.messages import Usage as Usage
     from actrio.messages import UserMessage as UserMessage
+    from actrio.providers import ConnectionLimits as ConnectionLimits
     from actrio.providers import ProviderSettings as ProviderSettings
     from actrio.providers.local import LocalSettings as LocalSettings
     from actrio.runtime import Limits as Limits
@@ -84,10 +88,10 @@ _ROOMS = {
     "errors": "ActrioError",
     "filters": "AgentInput Filter after_agent after_model after_tool around_agent around_model "
     "around_tool before_agent before_model before_tool",
-    "messages": "AssistantMessage Document Image ItemCompleted ItemDelta ItemStarted ModelInput "
-    "ModelOptions ModelOutput StepStarted Text Thinking ToolCall ToolMessage ToolResult "
+    "messages": "AssistantMessage Citation Document EmbedOutput Image ItemCompleted ItemDelta ItemStarted ModelInput "
+    "ModelOptions ModelOutput Refusal StepStarted Text Thinking ToolCall ToolMessage ToolResult "
     "TurnCancelled TurnCompleted TurnEvent TurnFailed TurnResult TurnStarted Usage UserMessage",
-    "providers": "ProviderSettings",
+    "providers": "ConnectionLimits ProviderSettings",
     "providers.local": "LocalSettings",
     "runtime": "Limits Runtime Settings load_settings open_runtime",
     "sessions": "Session Turn",

@@ -41,8 +41,8 @@ __all__ = [
 ]
 
 BUILT_IN: Final[Mapping[str, tuple[Capability, ...]]] = {
-    "local": ("chat", "stream", "tools", "structured"),
-    "scripted": ("chat", "stream", "tools"),
+    "local": ("chat", "stream", "tools", "structured", "embeddings"),
+    "scripted": ("chat", "stream", "tools", "embeddings"),
 }
 """Providers that need no endpoint in the settings, because they are part of actrio."""
 
