@@ -35,6 +35,7 @@ from actrio.errors import (
     OperatorError,
     PeerError,
     ProviderError,
+    StorageError,
     TurnAborted,
 )
 from actrio.messages import ToolCall, ToolResult, TurnEvent, TurnResult, Usage
@@ -66,6 +67,7 @@ _ERROR_CLASSES: Final[Mapping[str, type[ActrioError]]] = {
     "provider_error": PeerError,
     "overloaded": BusyError,
     "deadline_exceeded": DeadlineExceeded,
+    "storage": StorageError,
 }
 """The general class of each kind; provider errors and aborted turns carry more, see below."""
 
