@@ -160,7 +160,6 @@ SETTLING = [
         "        elif activation.parked is not None and self.mailbox.depth > 1:\n"
         "            activation.wake()",
         "the first message does not wake the receiver",
-        sample=True,
     ),
     Mutant(
         "line-does-not-rouse",
@@ -199,6 +198,7 @@ SETTLING = [
         "            self.system.late_replies += exchange.late",
         "            self.system.late_replies += 0",
         "a second answer goes unnoticed",
+        sample=True,
     ),
     Mutant(
         "stop-not-bounded",

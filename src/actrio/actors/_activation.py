@@ -19,6 +19,9 @@ a cancel scope 8 µs, an empty nursery 18 µs and 1.5 KB), so both are made late
 * the nursery for deferred handlings and background tasks is opened when the first one is wanted.
   The loop cannot step into a nursery in the middle of a handler, so a task of its own holds it
   beside the activation; the activation ends it, and waits for its end, on every way out.
+
+Longer than 400 lines, because the loop, the settling of what it handled and the ways out of it are one
+argument: each message has one outcome whatever interrupts it.
 """
 
 from __future__ import annotations

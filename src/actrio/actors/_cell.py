@@ -3,6 +3,8 @@
 The cell stays while activations come and go. So a restart loses nothing that is queued, and there
 is at most one activation per address because there is one cell per address. It is kept small
 (slots, nothing allocated before it is needed): there may be a hundred thousand.
+
+Longer than 400 lines by its list of slots, each with what holds for it.
 """
 
 from __future__ import annotations

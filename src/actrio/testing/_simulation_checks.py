@@ -27,7 +27,8 @@ def unquiet(world: World) -> list[str]:
 def at_rest(world: World) -> bool:
     """Return whether everything is quiet; then check what must be true of a quiet world."""
     busy = any(
-        life.controls
+        life.over
+        or life.controls
         or life.tasks
         or any(order.every is not None for order in life.timers.values())
         for life in world.ledger.live.values()

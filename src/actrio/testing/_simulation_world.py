@@ -188,7 +188,7 @@ class World:
                 with self._recorded(fate):
                     await self._send(plan, ref, order)
             else:
-                await self._send_beside(scope, plan, ref, order)
+                await self._send_beside(scope, due, plan, ref, order)
         if scope.cancelled_caught:
             self.ledger.counts["cancels"] += 1
             late = trio.current_time() - due
@@ -196,12 +196,11 @@ class World:
                 self.ledger.wrong("I8", f"a cancelled {plan.kind} took {late:.3f} s to return")
 
     async def _send_beside(
-        self, scope: trio.CancelScope, plan: Send, ref: Ref[Any], order: Order
+        self, scope: trio.CancelScope, due: float, plan: Send, ref: Ref[Any], order: Order
     ) -> None:
         """Send while another task is about to cancel ``scope``."""
-        assert plan.cancel_seconds is not None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_later, scope, plan.cancel_seconds)
+            nursery.start_soon(_cancel_later, scope, due)
             with self._recorded(order.fate):
                 await self._send(plan, ref, order)
             nursery.cancel_scope.cancel(reason="it was sent")
@@ -214,7 +213,10 @@ class World:
     def _recorded(self, fate: Fate) -> Iterator[None]:
         try:
             yield
-        except trio.Cancelled:
+        except (
+            trio.Cancelled,
+            BaseExceptionGroup,
+        ):  # a group where what is sent between has a nursery
             self.ledger.ended(fate, "cancelled")
             raise
         except ActrioError as error:
@@ -273,8 +275,8 @@ class World:
             self.ledger.wrong("I10", f"message {fate.number} runs ahead of its credit")
 
 
-async def _cancel_later(scope: trio.CancelScope, seconds: float) -> None:
-    await trio.sleep(seconds)
+async def _cancel_later(scope: trio.CancelScope, due: float) -> None:
+    await trio.sleep_until(due)
     scope.cancel(reason="the sender gives up")
 
 
