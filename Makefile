@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.ready-run
 TSTAMP := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types fmt unit matrix coverage bench fuzz providers-test docs clean
+.PHONY: help run test lint types fmt unit matrix coverage bench fuzz fixtures providers-test docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ mutants: $(TSTAMP) ## plant each bug of tools/mutants_table.py; the tests must c
 
 fuzz: $(STAMP) ## a million mutated answers to every wire format (FUZZ_CASES=N for fewer)
 	@$(BIN)/python tools/fuzz.py
+
+fixtures: $(TSTAMP) ## check the recorded exchanges; ARGS='--record PROVIDER:MODEL --out FILE' makes one
+	@$(BIN)/python tools/make_fixtures.py $(ARGS)
 
 providers-test: $(TSTAMP) ## every provider whose key is set, live; the others are named with their reason
 	@LIVE_PROVIDERS=1 $(BIN)/python -m pytest -q -rs --no-header --tb=short tests/providers/test_live.py

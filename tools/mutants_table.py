@@ -410,9 +410,16 @@ WAITS = [
     Mutant(
         "woken-edge-counts",
         "_waits.py",
-        "    return [each for at, each in edges.items() if at.parked is not None] if edges else []",
+        "    return [each for at, each in edges.items() if at.waiting] if edges else []",
         "    return list(edges.values()) if edges else []",
         "a wait that was woken counts until its task runs: false deadlocks",
+    ),
+    Mutant(
+        "edge-only-while-parked",
+        "_envelope.py",
+        "        return not self.resolved\n",
+        "        return self.parked is not None\n",
+        "an asker that was let in from the line and has yet to run is not in the graph",
     ),
     Mutant(
         "no-deadlock-detection",

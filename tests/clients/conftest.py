@@ -48,7 +48,7 @@ def llmock_program() -> Path:
     version = f"py{sys.version_info[0]}.{sys.version_info[1]}"
     folder = PEERS / f"{LLMOCK.replace('==', '-')}-{version}"
     PEERS.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
+    with (PEERS / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two runs may want it at the same time
         if not (folder / "ready").exists():
             _install(folder)

@@ -23,6 +23,7 @@ from actrio.messages import (
     ToolResult,
     ToolSpec,
     UserMessage,
+    VendorItem,
 )
 from actrio.providers import ProviderSettings
 from actrio.providers._catalog import CATALOG, resolve
@@ -36,6 +37,7 @@ TOOL = ToolSpec(
     "Tells the tides at a harbour.",
     {"type": "object", "properties": {"harbour": {"type": "string"}}, "required": ["harbour"]},
 )
+THOUGHT = "They ask about the tide."
 SCHEMA = {
     "type": "object",
     "properties": {"metres_above_datum": {"type": "number"}},
@@ -77,11 +79,10 @@ def conversation(provider: str, *files: Image | Document) -> ModelInput:
         (
             UserMessage((Text("How high is the water here?"), *files)),
             AssistantMessage(
-                (Thinking("They ask about the tide.", SIGNATURE), Text("I look it up."), call),
+                (Thinking(THOUGHT, SIGNATURE), Text("I look it up."), call),
                 vendor=provider,
             ),
             ToolMessage((ToolResult("call_1", TOOL.name, "4.2 m at 11:30"),)),
-            UserMessage((Text("As a number, please."),)),
         ),
         instructions="You are a harbour master.",
         tools=(TOOL,),
@@ -143,6 +144,67 @@ def test_a_signature_goes_back_to_who_signed(provider, dialect):
         for message in call.messages
     )
     assert SIGNATURE not in encoded(provider, dialect, attrs.evolve(call, messages=foreign))[1]
+
+
+@pytest.mark.parametrize(
+    ("provider", "dialect"),
+    [("ollama", "ollama"), ("ollama", "openai"), ("cerebras", "openai"), ("glm4", "openai")],
+)
+def test_reasoning_without_a_signature_goes_back_as_text(provider, dialect):
+    """Where the vendor reads it again; signed reasoning is another's, and does not."""
+    call = conversation(provider)
+    assert THOUGHT not in encoded(provider, dialect, call)[1]
+    question, said, *rest = call.messages
+    bare = AssistantMessage(
+        tuple(
+            attrs.evolve(p, signature=None) if isinstance(p, Thinking) else p for p in said.parts
+        ),
+        vendor=provider,
+    )
+    call = attrs.evolve(call, messages=(question, bare, *rest))
+    assert THOUGHT in encoded(provider, dialect, call)[1]
+
+
+@pytest.mark.parametrize(
+    ("provider", "dialect", "kind", "item"),
+    [
+        (
+            "openai",
+            "responses",
+            "reasoning",
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": SIGNATURE},
+        ),
+        (
+            "openrouter",
+            "responses",
+            "reasoning",
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": SIGNATURE},
+        ),
+        (
+            "openrouter",
+            "openai",
+            "reasoning_details",
+            {"type": "reasoning.encrypted", "data": SIGNATURE, "index": 0},
+        ),
+        (
+            "anthropic",
+            "anthropic",
+            "redacted_thinking",
+            {"type": "redacted_thinking", "data": SIGNATURE},
+        ),
+    ],
+)
+def test_sealed_reasoning_goes_back_to_who_sealed_it(provider, dialect, kind, item):
+    """The vendor's own item is in the body as it came; another vendor's is left out."""
+    call = conversation(provider)
+    question, said, *rest = call.messages
+    calls = tuple(attrs.evolve(call, signature=None) for call in said.tool_calls)
+    maker = f"{provider}.responses" if dialect == "responses" else provider
+    for vendor, sent in ((maker, True), ("another", False)):
+        sealed = VendorItem(vendor, kind, json.dumps(item))
+        answer = AssistantMessage((sealed, Text("I look it up."), *calls), vendor=provider)
+        value = attrs.evolve(call, messages=(question, answer, *rest))
+        assert (SIGNATURE in encoded(provider, dialect, value)[1]) is sent
 
 
 @pytest.mark.parametrize(("provider", "dialect"), WAYS)

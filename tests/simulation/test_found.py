@@ -357,3 +357,32 @@ async def test_what_is_deferred_while_everything_is_cancelled_is_settled(autojum
                 nursery.start_soon(ask, ref, defers_late)
                 await trio.sleep_forever()
     assert len(told) == 1  # the other one came to its end behind its shield
+
+
+async def test_an_asker_let_in_from_the_line_waits_all_the_same():
+    """Between the room in the mailbox and the asker's next step, the other one's ask is a cycle."""
+    errors = []
+    async with open_actor_system() as system:
+        a = await system.spawn(spec("a", mailbox=MailboxSpec(capacity=1)))
+        b = await system.spawn(spec("b"))
+
+        async def asks_b(ctx):
+            try:
+                return await b.ask("x")
+            except DeadlockError as error:
+                errors.append(error)
+
+        async def asks_a(ctx):
+            try:
+                return await a.ask("y")
+            except DeadlockError as error:
+                errors.append(error)
+
+        system.suspend(a)
+        a.tell_nowait(asks_b)
+        b.tell_nowait(asks_a)  # stands in line for a, which has one place
+        await wait_all_tasks_blocked()
+        system.resume(a)  # takes its message, lets b's in, and asks b, in one step
+        with trio.fail_after(5):
+            assert await a.ask("end") == "end"
+    assert len(errors) == 1

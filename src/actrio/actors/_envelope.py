@@ -75,6 +75,11 @@ class Exchange(Slot):
         # The task of a deferred handling; to show where it waits.
         self.task: trio.lowlevel.Task | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether its asker waits: from the first step to the answer, in line and in the queue."""
+        return not self.resolved
+
     def begin(self, scope: trio.CancelScope) -> None:
         """The handling runs in ``scope`` from now on (called again when it moves to a task)."""
         self.stage = RUNNING
@@ -148,6 +153,11 @@ class StreamExchange(Exchange):
         # The actor whose handler reads, if one does; what a producer without credit waits on.
         self.reader: Cell | None = None
         self._steps = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether its reader waits for the next item; between items it does not."""
+        return self.parked is not None
 
     @property
     def buffered(self) -> int:

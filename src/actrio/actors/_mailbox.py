@@ -293,5 +293,5 @@ class InLine:
         self._task = task
 
     @property
-    def parked(self) -> trio.lowlevel.Task | None:
-        return self._task if self._mailbox.stands_in_line(self._task) else None
+    def waiting(self) -> bool:
+        return self._mailbox.stands_in_line(self._task)

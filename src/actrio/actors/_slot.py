@@ -29,6 +29,11 @@ class Slot:
         # The parked task, or None. Cleared by whoever ends the wait: wake() or the abort function.
         self.parked: trio.lowlevel.Task | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a task is parked, for the graph of waits."""
+        return self.parked is not None
+
     def park(self) -> Awaitable[Any]:
         """Wait for the next `wake`: ``await slot.park()``, at once.
 

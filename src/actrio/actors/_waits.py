@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 from actrio.errors import DeadlockError
 
 if TYPE_CHECKING:
-    import trio
-
     from actrio.actors._cell import Cell
 
 __all__ = ["Place", "begin_wait", "current_handler", "end_wait", "waited_for"]
@@ -24,11 +22,11 @@ current_handler: ContextVar[Cell | None] = ContextVar("actrio_current_handler", 
 
 
 class Place(Protocol):
-    """Where a task is parked while it waits: a slot, or a mailbox's line."""
+    """What a task waits in: an ask, a stream's end, a mailbox's line."""
 
     @property
-    def parked(self) -> trio.lowlevel.Task | None:
-        """The task, until it is woken: then the wait is over, though the task has yet to run."""
+    def waiting(self) -> bool:
+        """Whether the wait goes on; it is over with its reason, though the task has yet to run."""
 
 
 def begin_wait(waiter: Cell, target: Cell, place: Place) -> None:
@@ -60,7 +58,7 @@ def end_wait(waiter: Cell, place: Place) -> None:
 def waited_for(cell: Cell) -> list[Cell]:
     """Return whom the handler of ``cell`` waits for at this moment."""
     edges = cell.waits_on
-    return [each for at, each in edges.items() if at.parked is not None] if edges else []
+    return [each for at, each in edges.items() if at.waiting] if edges else []
 
 
 def _chain(start: Cell, goal: Cell) -> list[Cell] | None:
