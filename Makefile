@@ -67,6 +67,8 @@ crash: $(TSTAMP) ## kill a process that writes a journal a thousand times; nothi
 
 bench: $(STAMP) ## every benchmark program, one table each
 	@$(BIN)/python -m bench.kernel
+	-@$(BIN)/python -m bench.decode
+	-@$(BIN)/python -m bench.journal
 	@$(BIN)/python -m bench.decode
 
 sweep: $(TSTAMP) ## simulate the kernel: SEEDS (100000) programs, and memory over long runs
@@ -87,6 +89,8 @@ providers-test: $(TSTAMP) ## every provider whose key is set, live; the others a
 
 docs: $(TSTAMP) ## regenerate the drawn and derived pages
 	@$(BIN)/python tools/draw_machines.py
+	@$(BIN)/python tools/write_reference.py
+	@$(BIN)/python tools/support_matrix.py
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
