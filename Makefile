@@ -37,7 +37,7 @@ test: lint types unit ## lint, types, import contracts, tests
 lint: $(TSTAMP) ## ruff and the import contracts
 	@$(BIN)/ruff check src tests tools bench
 	@$(BIN)/ruff format --check --quiet src tests tools bench
-	@$(BIN)/lint-imports --no-cache | tail -n 6
+	@told=$$($(BIN)/lint-imports --no-cache) || { echo "$$told"; exit 1; }; echo "$$told" | tail -n 5
 
 types: $(TSTAMP) ## mypy --strict
 	@$(BIN)/mypy
