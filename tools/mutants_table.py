@@ -404,8 +404,6 @@ WAITS = [
         "                end_wait(waiter, exchange)\n        if",
         "                pass\n        if",
         "an ask that is over still counts as a wait",
-        equivalent="A place where nobody is parked is no edge, so a kept entry is never followed; "
-        "only the dict grows, until the activation's cell is gone.",
     ),
     Mutant(
         "woken-edge-counts",
