@@ -60,7 +60,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "invalid_request": "Change the request as the provider says.",
 }
 _CONTEXT_REMEDY: Final = (
-    "Shorten the prompt or the tool results, fork the session from an earlier turn, "
+    "Shorten the prompt or the tool results, "
     "start a new session, or use a model with a larger window."
 )
 
