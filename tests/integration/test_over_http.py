@@ -59,7 +59,7 @@ async def test_cancelling_at_every_schedule_point_leaves_no_connection_in_use(wo
                 lanes = runtime.connections.statistics()["loop"]
                 assert lanes.calls_in_work == 0
 
-            runs = await cancel_at_each_step(turn, check=check, stride=3)
+            runs = await cancel_at_each_step(turn, check=check)
             assert runs > 10
             await until(lambda: server.statistics().streams_open == 0)
             assert (await session.ask("still there?")).outcome == "completed"

@@ -16,9 +16,9 @@ import trio
 from actrio.cli._folders import data_folder, is_writable
 from actrio.cli._interrupt import Interruption, until_interrupted
 from actrio.cli._outlet import Outlet
+from actrio.cli._providers import Answered, probe
 from actrio.cli._who import fallback_model
-from actrio.errors import ActrioError, ProviderError, ProviderUnreachable
-from actrio.messages import ModelInput, ModelOptions, user_message
+from actrio.errors import ActrioError
 from actrio.providers import ProviderStatus
 from actrio.providers.local import BUNDLED_MODELS, find_model, installed_models
 from actrio.runtime import LoadedSettings, Runtime, Settings, load_settings, open_runtime
@@ -32,9 +32,6 @@ __all__ = ["Check", "examine"]
 
 EXIT_NOT_CONFIGURED: Final = 78
 EXIT_UNREACHABLE: Final = 69
-
-PROBE_SECONDS: Final = 10.0
-"""How long one provider may take to answer at all; people wait for the result."""
 
 DESCRIPTORS_BESIDE: Final = 64
 """Open files that a process needs besides its connections: libraries, pipes, logs."""
@@ -202,7 +199,7 @@ async def _reachable(runtime: Runtime, statuses: Mapping[str, ProviderStatus]) -
     found: dict[str, Check] = {}
 
     async def ask(name: str) -> None:
-        found[name] = await _probe(runtime, name)
+        found[name] = _reached(name, await probe(runtime, name))
 
     async with trio.open_nursery() as nursery:
         for name in names:
@@ -210,38 +207,8 @@ async def _reachable(runtime: Runtime, statuses: Mapping[str, ProviderStatus]) -
     return [found[name] for name in names]
 
 
-async def _probe(runtime: Runtime, name: str) -> Check:
-    """Ask for one token of a model that does not exist.
-
-    The refusal of the model comes after that of a wrong key and costs nothing, so it shows that
-    the way, the certificates, the proxy and the key are right. A server that does not care what
-    the model is called answers with one token.
-    """
-    title = f"reach {name}"
-    request = ModelInput(
-        model="actrio-doctor",
-        messages=(user_message("ping"),),
-        options=ModelOptions(max_tokens=1),
-        stream=False,
-    )
-    with trio.move_on_after(PROBE_SECONDS):
-        try:
-            connection, _ = await runtime.connections.open(f"{name}:{request.model}")
-            async with connection.stream(request) as stream:
-                async for _ in stream:
-                    pass
-        except ProviderUnreachable as error:
-            return Check(title, "failed", error.message, error.remedy)
-        except ProviderError as error:
-            if error.category in {"auth", "quota"}:
-                return Check(title, "failed", f"it refuses the key: {error.message}", error.remedy)
-            return Check(title, "ok", "it answers, and takes the key")
-        except ActrioError as error:
-            return Check(title, "failed", error.message, error.remedy)
-        return Check(title, "ok", "it answers")
-    return Check(
-        title, "failed", f"no answer within {PROBE_SECONDS:g} s", "Check the network and base_url."
-    )
+def _reached(name: str, answer: Answered) -> Check:
+    return Check(f"reach {name}", answer.state, answer.detail, answer.remedy)
 
 
 # -- printing ------------------------------------------------------------------------------------
