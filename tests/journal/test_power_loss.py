@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 
 import pytest
@@ -69,6 +70,24 @@ async def test_what_always_acknowledged_survives_every_lost_power(seed, note, op
         now = await everything(store)
         assert all(now.get(name, 0) >= acknowledged.get(name, 0) for name in SESSIONS)
         assert (await store.verify()).ok
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("step", range(1, 7))
+async def test_a_segment_taken_over_from_a_killed_process_keeps_its_name(seed, step, note, open_on):
+    """Killed before the new file's name was synced: the next process syncs it before it answers."""
+    disk = SimulatedDisk(seed=seed)
+    disk.fail_at(step)
+    with contextlib.suppress(StorageUnavailable):
+        async with open_on(disk, durability="always"):
+            pass
+    disk.fail_at(10_000)
+    async with open_on(disk, durability="always") as store:
+        claim = await store.claim("a", "me")
+        await store.append("a", claim.epoch, 0, [note(1, "a")])
+    disk.lose_power()
+    async with open_on(disk, durability="always") as store:
+        assert await everything(store) == {"a": 1}
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -208,8 +208,10 @@ class SegmentWriter:
         try:
             if reached.state == "torn":
                 file.truncate(reached.offset)
-            # What the last process left unsynced is read from here on, so it is synced first.
+            # What the last process left unsynced is read from here on, so it is synced first; its
+            # name as well, for it may have been killed between the two.
             file.sync()
+            disk.sync_folder("segments")
         except OSError:
             file.close()
             raise
