@@ -27,11 +27,10 @@ from actrio.journal._records import SessionRewound as SessionRewound
 from actrio.journal._records import StateChanged as StateChanged
 from actrio.journal._records import StepBegun as StepBegun
 from actrio.journal._records import StoredRecord as StoredRecord
-from actrio.journal._records import ToolApproved as ToolApproved
 from actrio.journal._records import ToolFinished as ToolFinished
-from actrio.journal._records import ToolProposed as ToolProposed
 from actrio.journal._records import ToolSealed as ToolSealed
 from actrio.journal._records import ToolStarted as ToolStarted
+from actrio.journal._records import TurnBegun as TurnBegun
 from actrio.journal._records import TurnEnded as TurnEnded
 from actrio.journal._records import record_codec as record_codec
 from actrio.journal._redact import RecordFilter as RecordFilter

@@ -17,7 +17,6 @@ from actrio.messages import (
     ModelOutput,
     Outcome,
     StopReason,
-    ToolCall,
     ToolResult,
     Usage,
     UserMessage,
@@ -40,11 +39,10 @@ __all__ = [
     "StateChanged",
     "StepBegun",
     "StoredRecord",
-    "ToolApproved",
     "ToolFinished",
-    "ToolProposed",
     "ToolSealed",
     "ToolStarted",
+    "TurnBegun",
     "TurnEnded",
     "record_codec",
 ]
@@ -65,70 +63,102 @@ class SessionCreated:
 
 @attrs.frozen(slots=True, kw_only=True)
 class InputAccepted:
-    """A user's input was accepted as a turn; it is not lost before that turn has ended."""
+    """A user's input was accepted as a turn; it is not lost before that turn has ended.
+
+    Attributes:
+        turn: The turn it becomes, or would become.
+        message: What was said; ``None`` where a turn is continued.
+        if_busy: What was to be done about a running turn.
+        into: With ``steer``: the running turn that is to take it in.
+        resumes: The turn that this one continues.
+        owned: Whether the turn ends with whoever started it.
+        key: The caller's idempotency key.
+        caller: Who said it.
+    """
 
     kind: ClassVar[str] = "input.accepted"
     v: ClassVar[int] = 1
     turn: str
-    message: UserMessage
+    message: UserMessage | None = None
     if_busy: str = "queue"
+    into: str = ""
+    resumes: str = ""
+    owned: bool = False
+    key: str = ""
     caller: str = ""
 
 
 @attrs.frozen(slots=True, kw_only=True)
+class TurnBegun:
+    """The turn has come to the head of the line; ``message`` only where a filter changed it."""
+
+    kind: ClassVar[str] = "turn.begun"
+    v: ClassVar[int] = 1
+    turn: str
+    agent: str = ""
+    model: str = ""
+    message: UserMessage | None = None
+
+
+@attrs.frozen(slots=True, kw_only=True)
 class StepBegun:
-    """A model is about to be called: without an outcome after it, it may have been paid for."""
+    """A model is about to be called: without an outcome after it, it may have been paid for.
+
+    Attributes:
+        taken: Inputs that steer the turn and are shown to the model from this step on, by turn.
+        correction: What the model is told about its last answer, where that was not usable.
+    """
 
     kind: ClassVar[str] = "step.begun"
     v: ClassVar[int] = 1
     turn: str
     step: int
     model: str = ""
+    taken: tuple[str, ...] = ()
+    correction: UserMessage | None = None
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class ModelOutcome:
-    """What came of a model call: its output (with signatures, usage, request id) or its error."""
+    """What came of a model call: its output (with signatures, usage, request id), or how far it got.
+
+    The tool calls of ``output.message`` are the calls that the model proposes.
+
+    Attributes:
+        attempt: How many answers of this step a client has seen the beginning of.
+        status: Whether the call ended by itself.
+        output: The whole answer, where it did.
+        partial: The visible text that had arrived, where it did not.
+        partial_thinking: The reasoning that had arrived, where it did not.
+        error: What went wrong.
+        run_seconds: From the call to its end.
+    """
 
     kind: ClassVar[str] = "model.outcome"
     v: ClassVar[int] = 1
     turn: str
     step: int
     attempt: int = 1
+    status: Literal["completed", "cancelled", "failed"] = "completed"
     output: ModelOutput | None = None
+    partial: str = ""
+    partial_thinking: str = ""
     error: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
-    request_id: str | None = None
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class ToolProposed:
-    """The model wants this call."""
-
-    kind: ClassVar[str] = "tool.proposed"
-    v: ClassVar[int] = 1
-    turn: str
-    step: int
-    call: ToolCall
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class ToolApproved:
-    """The call may run."""
-
-    kind: ClassVar[str] = "tool.approved"
-    v: ClassVar[int] = 1
-    turn: str
-    call_id: str
-    by: str = ""
+    run_seconds: float = 0.0
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class ToolStarted:
-    """The call is about to run; where it has side effects this is synced before it does."""
+    """The call is about to run; where it has side effects this is synced before it does.
+
+    ``position`` is the call's place in the model's answer: ids from models need not be unique.
+    """
 
     kind: ClassVar[str] = "tool.started"
     v: ClassVar[int] = 1
     turn: str
+    step: int
+    position: int
     call_id: str
     name: str
     side_effects: bool = True
@@ -141,6 +171,8 @@ class ToolFinished:
     kind: ClassVar[str] = "tool.finished"
     v: ClassVar[int] = 1
     turn: str
+    step: int
+    position: int
     result: ToolResult
     run_seconds: float = 0.0
 
@@ -152,38 +184,53 @@ class ToolSealed:
     kind: ClassVar[str] = "tool.sealed"
     v: ClassVar[int] = 1
     turn: str
+    step: int
+    position: int
     result: ToolResult
     progress: Literal["not_started", "awaiting_approval", "effects_unknown", "unrecorded"]
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class ApprovalAsked:
-    """A person must decide about a call; may stand open for days."""
+    """A person must decide about a call, or answer a tool's question; may stand open for days."""
 
     kind: ClassVar[str] = "approval.asked"
     v: ClassVar[int] = 1
     turn: str
     approval: str
-    call_id: str
+    step: int
+    position: int
+    about: Literal["call", "question"] = "call"
     question: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class ApprovalDecided:
-    """Somebody decided."""
+    """Somebody decided, or nobody can any more (``expired``)."""
 
     kind: ClassVar[str] = "approval.decided"
     v: ClassVar[int] = 1
     turn: str
     approval: str
-    decision: Literal["approved", "denied", "expired"]
+    decision: Literal["approved", "denied", "answered", "expired"]
+    answer: str = ""
     by: str = ""
     note: str = ""
 
 
 @attrs.frozen(slots=True, kw_only=True)
 class TurnEnded:
-    """How and why a turn ended; a cancelled or failed one stays in the history with its reason."""
+    """How and why a turn ended; a cancelled or failed one stays in the history with its reason.
+
+    Attributes:
+        reason: In a word or a sentence, where it did not complete.
+        text: The visible text, where it is not that of the last model call.
+        output: The validated value as JSON, where the agent has an output type.
+        resumable: Whether it was cut off and can be continued.
+        kept: Whether its messages stay in the history.
+        into: The turn that took this one's input in, which is how it ended.
+    """
 
     kind: ClassVar[str] = "turn.ended"
     v: ClassVar[int] = 1
@@ -191,10 +238,15 @@ class TurnEnded:
     outcome: Outcome
     stop_reason: StopReason
     reason: str = ""
+    text: str | None = None
+    output: Any = attrs.field(default=None, hash=False)
     steps: int = 0
     usage: Usage = Usage()
     error: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
     resumable: bool = False
+    kept: bool = True
+    into: str = ""
+    run_seconds: float = 0.0
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -219,11 +271,11 @@ class Checkpoint:
 
 @attrs.frozen(slots=True, kw_only=True)
 class HistoryCompacted:
-    """A summary stands for the history up to and including ``until_seq``."""
+    """A summary stands for the oldest ``messages`` messages of the history."""
 
     kind: ClassVar[str] = "history.compacted"
     v: ClassVar[int] = 1
-    until_seq: int
+    messages: int
     summary: str
     summary_version: int = 1
 
@@ -260,10 +312,9 @@ class SessionRewound:
 Record = (
     SessionCreated
     | InputAccepted
+    | TurnBegun
     | StepBegun
     | ModelOutcome
-    | ToolProposed
-    | ToolApproved
     | ToolStarted
     | ToolFinished
     | ToolSealed

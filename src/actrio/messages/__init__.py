@@ -1,13 +1,18 @@
 """The conversation as frozen values, and the payloads that refs are typed by. Pure: no I/O."""
 
 from actrio.messages._events import TERMINAL_EVENTS as TERMINAL_EVENTS
+from actrio.messages._events import ApprovalRequested as ApprovalRequested
+from actrio.messages._events import ApprovalResolved as ApprovalResolved
 from actrio.messages._events import Event as Event
+from actrio.messages._events import Gap as Gap
+from actrio.messages._events import HistoryChanged as HistoryChanged
 from actrio.messages._events import ItemCompleted as ItemCompleted
 from actrio.messages._events import ItemDelta as ItemDelta
 from actrio.messages._events import ItemKind as ItemKind
 from actrio.messages._events import ItemStarted as ItemStarted
 from actrio.messages._events import ItemStatus as ItemStatus
 from actrio.messages._events import Outcome as Outcome
+from actrio.messages._events import StateUpdated as StateUpdated
 from actrio.messages._events import StepStarted as StepStarted
 from actrio.messages._events import StopReason as StopReason
 from actrio.messages._events import TurnCancelled as TurnCancelled
@@ -55,7 +60,22 @@ from actrio.messages._parts import Usage as Usage
 from actrio.messages._parts import UserMessage as UserMessage
 from actrio.messages._parts import VendorItem as VendorItem
 from actrio.messages._parts import user_message as user_message
+from actrio.messages._session import AnswerApproval as AnswerApproval
 from actrio.messages._session import CancelTurn as CancelTurn
+from actrio.messages._session import ChangeState as ChangeState
+from actrio.messages._session import CompactHistory as CompactHistory
+from actrio.messages._session import Decision as Decision
+from actrio.messages._session import IfBusy as IfBusy
+from actrio.messages._session import OpenSession as OpenSession
+from actrio.messages._session import PendingApproval as PendingApproval
 from actrio.messages._session import PrepareTurn as PrepareTurn
+from actrio.messages._session import ReadSession as ReadSession
+from actrio.messages._session import RewindSession as RewindSession
+from actrio.messages._session import SessionMetrics as SessionMetrics
+from actrio.messages._session import SessionStatus as SessionStatus
+from actrio.messages._session import SessionView as SessionView
 from actrio.messages._session import SetTool as SetTool
 from actrio.messages._session import StartTurn as StartTurn
+from actrio.messages._session import TurnAccepted as TurnAccepted
+from actrio.messages._session import TurnSummary as TurnSummary
+from actrio.messages._session import WaitTurn as WaitTurn

@@ -13,6 +13,7 @@ gives ``item.completed`` in its place. Order within a turn::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -22,13 +23,18 @@ from actrio.messages._parts import ToolCall, ToolResult, Usage
 
 __all__ = [
     "TERMINAL_EVENTS",
+    "ApprovalRequested",
+    "ApprovalResolved",
     "Event",
+    "Gap",
+    "HistoryChanged",
     "ItemCompleted",
     "ItemDelta",
     "ItemKind",
     "ItemStarted",
     "ItemStatus",
     "Outcome",
+    "StateUpdated",
     "StepStarted",
     "StopReason",
     "TurnCancelled",
@@ -169,6 +175,60 @@ class TurnCancelled(Event):
     result: TurnResult
 
 
+@attrs.frozen(slots=True, kw_only=True)
+class ApprovalRequested(Event):
+    """A person is asked: whether a call may run (``call``), or what a tool wants to know."""
+
+    type: ClassVar[str] = "approval.requested"
+    approval: str
+    item: str
+    about: Literal["call", "question"] = "call"
+    question: str = ""
+    choices: tuple[str, ...] = ()
+    call: ToolCall | None = None
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class ApprovalResolved(Event):
+    """It was decided, or nobody can decide it any more (``expired``)."""
+
+    type: ClassVar[str] = "approval.resolved"
+    approval: str
+    decision: Literal["approved", "denied", "answered", "expired"]
+    answer: str = ""
+    by: str = ""
+    note: str = ""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class StateUpdated(Event):
+    """``session.state`` has changed."""
+
+    type: ClassVar[str] = "state.updated"
+    values: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    removed: tuple[str, ...] = ()
+    by: str = ""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class HistoryChanged(Event):
+    """What a model is shown of the past has changed, other than by a turn."""
+
+    type: ClassVar[str] = "history.changed"
+    change: Literal["trimmed", "compacted", "rewound"]
+    messages: int = 0
+    detail: str = ""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class Gap(Event):
+    """To a subscriber: events before ``first_available`` are no longer kept."""
+
+    type: ClassVar[str] = "gap"
+    recorded: ClassVar[bool] = False
+    first_available: int
+
+
 TurnEvent = (
     TurnStarted
     | StepStarted
@@ -178,5 +238,12 @@ TurnEvent = (
     | TurnCompleted
     | TurnFailed
     | TurnCancelled
+    | ApprovalRequested
+    | ApprovalResolved
+    | StateUpdated
+    | HistoryChanged
+    | Gap
 )
+"""All events of a session. Those that belong to no turn have an empty ``turn``."""
+
 TERMINAL_EVENTS = (TurnCompleted, TurnFailed, TurnCancelled)
