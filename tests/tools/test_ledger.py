@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actrio.errors import InvalidRequest
 from actrio.messages import ToolCall, ToolResult
-from actrio.tools import CallLedger, seal
+from actrio.tools import CallLedger, seal, sealing_text
 
 CALLS = tuple(ToolCall(f"c{i}", f"t{i}") for i in range(4))
 
@@ -50,7 +51,38 @@ def test_calls_with_one_id_are_kept_apart():
     assert [(each.name, each.state) for each in seal(ledger)] == [("a", "sealed"), ("b", "success")]
 
 
-@pytest.mark.parametrize("moves", [["end"], ["begin", "begin"], ["begin", "end", "end"]])
+def test_progress_is_told_in_the_words_of_the_record():
+    """Each state of a call without a result has its word and its text; one with a result has none."""
+    ledger = ledger_with_every_state()
+    ledger.ask(0)
+    assert ledger.states == ("asking", "running", "returned", "finished")
+    words = ["awaiting_approval", "effects_unknown", "unrecorded"]
+    assert [ledger.progress(index) for index in range(3)] == words
+    with pytest.raises(InvalidRequest, match="has its result"):
+        ledger.progress(3)
+    ledger.decide(0)
+    assert ledger.progress(0) == "not_started"
+    reason = "the program ended"
+    assert [each.text for each in seal(ledger, reason=reason)[:3]] == [
+        sealing_text(word, reason) for word in ["not_started", *words[1:]]
+    ]
+    assert sealing_text("awaiting_approval", reason).startswith(
+        "Not run: it was waiting for approval when the program ended, so it had no effect."
+    )
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        ["end"],
+        ["begin", "begin"],
+        ["begin", "end", "end"],
+        ["ask", "begin"],
+        ["ask", "ask"],
+        ["decide"],
+        ["begin", "ask"],
+    ],
+)
 def test_impossible_moves_are_our_own_mistake(moves):
     """The drawing in the module is the law."""
     ledger = CallLedger(CALLS)
@@ -61,7 +93,10 @@ def test_impossible_moves_are_our_own_mistake(moves):
         getattr(ledger, impossible)(0)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["begin", "end", "finish"]))))
+MOVES = ["ask", "decide", "begin", "end", "finish"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(MOVES))))
 def test_every_prefix_of_a_step_can_be_sealed(moves):
     """Wherever a step ends, there is exactly one result per call, in call order."""
     ledger = CallLedger(CALLS)

@@ -259,6 +259,9 @@ def test_partials_methods_and_decorated_functions():
     assert list(tool(wrapped).spec.parameters["properties"]) == ["a", "b"]
 
 
+def plain() -> None: ...
+
+
 def test_options_and_calling_directly():
     """A tool keeps its options, and is still the function."""
 
@@ -269,6 +272,7 @@ def test_options_and_calling_directly():
         read_only=True,
         exclusive=True,
         output_bytes_max=9,
+        approval="ask",
     )
     def add(a: int, b: int) -> int:
         """Ignored."""
@@ -277,6 +281,7 @@ def test_options_and_calling_directly():
     assert isinstance(add, Tool)
     assert (add.name, add.spec.description, add.timeout_seconds) == ("add-up", "Add.", 3)
     assert (add.read_only, add.exclusive, add.output_bytes_max) == (True, True, 9)
+    assert (add.approval, tool(plain).approval) == ("ask", "never")
     assert add(1, b=2) == 3
     assert repr(add) == "<tool add-up>"
     assert not add.is_async
@@ -336,6 +341,8 @@ def test_what_no_model_could_call_is_refused(function, texts):
         {"timeout_seconds": 0},
         {"timeout_seconds": float("nan")},
         {"output_bytes_max": 0},
+        {"approval": "always"},
+        {"approval": True},
     ],
 )
 def test_wrong_options_are_refused(options):

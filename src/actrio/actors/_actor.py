@@ -46,6 +46,10 @@ class Actor(Generic[M]):
     async def on_control(self, message: Any, ctx: Context) -> None:
         """Handle a message of the control lane, which never waits behind data."""
 
+    def may_sleep(self) -> bool:
+        """Whether it may be passivated now, while it is idle. Plain and quick; for routed actors."""
+        return True
+
     def facts(self) -> Mapping[str, Any]:
         """What a snapshot of the tree shows of this actor beside the kernel's own figures.
 
@@ -118,6 +122,24 @@ class Context:
                 remedy="Send it with `ref.stream(…)`, or look at ctx.is_stream.",
             )
         await exchange.emit(item)
+
+    def emit_nowait(self, item: Any) -> bool:
+        """Send one item if the reader has credit left; return whether it was sent."""
+        exchange = self._envelope.exchange if self._envelope is not None else None
+        return isinstance(exchange, StreamExchange) and exchange.emit_nowait(item)
+
+    def detach(self, value: Any) -> None:
+        """Answer now; what is left of this handling no longer ends with its asker.
+
+        For a deferred handling, once it runs in its task: the actor's stop still reaches it.
+        """
+        if self._envelope is not None and self._envelope.exchange is not None:
+            self._envelope.exchange.detach(value)
+
+    @property
+    def stopping(self) -> ExitReason | None:
+        """Why the actor is being stopped, or None while it is not."""
+        return self._activation.stop_reason
 
     def resolve(self, value: Any) -> None:
         """Answer now, before the handling ends. Only the first answer counts."""

@@ -12,6 +12,7 @@ asker who left must wait for *ended*: when a cancelled ask returns, the work has
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -104,6 +105,13 @@ class Exchange(Slot):
         self.error = error
         return self.resolve(None)
 
+    def detach(self, value: Any) -> None:
+        """Answer, and let the handling go on where the asker's cancel and deadline end."""
+        self.resolve(value)
+        if self.scope is not None:
+            self.scope.deadline = math.inf
+            self.scope = None
+
     def end(self) -> None:
         """The handling is over."""
         assert self.resolved, "a handling ends with an answer"
@@ -178,6 +186,21 @@ class StreamExchange(Exchange):
         items.append(item)
         if self.parked is not None:
             self.wake()
+
+    def emit_nowait(self, item: Any) -> bool:
+        """Send one item if there is credit for it; return whether it was sent."""
+        items = self._items
+        if items and self._merge is not None:
+            joined = self._merge(items[-1], item)
+            if joined is not None:
+                items[-1] = joined
+                return True
+        if len(items) >= self._credit:
+            return False
+        items.append(item)
+        if self.parked is not None:
+            self.wake()
+        return True
 
     async def _wait_for_credit(self) -> None:
         producer = current_handler.get()

@@ -195,6 +195,8 @@ class Route(Supervisor):
         activation = cell.activation
         if activation is None or cell.state != "running" or not cell.quiet:
             return False
+        if activation.actor is not None and not activation.actor.may_sleep():
+            return False
         cell.request_stop("passivated")
         return True
 

@@ -3,7 +3,10 @@
 from actrio.agents._agent import AgentActor as AgentActor
 from actrio.agents._agent import OpenModel as OpenModel
 from actrio.agents._agent import Prepared as Prepared
+from actrio.agents._book import Interrupted as Interrupted
+from actrio.agents._book import TurnBook as TurnBook
 from actrio.agents._definition import Agent as Agent
-from actrio.agents._definition import IfBusy as IfBusy
 from actrio.agents._definition import OutputType as OutputType
+from actrio.agents._items import call_item as call_item
+from actrio.agents._items import message_item as message_item
 from actrio.agents._run import TurnRun as TurnRun

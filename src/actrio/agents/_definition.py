@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import msgspec
 
 from actrio.errors import InvalidRequest
 from actrio.filters import Filter
-from actrio.messages import ModelOptions
+from actrio.messages import IfBusy, ModelOptions
 from actrio.tools import Tool, tool
 
-__all__ = ["Agent", "IfBusy", "OutputType", "output_type"]
-
-IfBusy = Literal["queue", "reject"]
-"""What a session does with a message while a turn runs."""
+__all__ = ["Agent", "OutputType", "output_type"]
 
 
 @attrs.frozen(slots=True)
@@ -115,8 +112,10 @@ class Agent:
             bounds what a confused one can spend.
         output_retries: How often a wrong answer goes back to the model.
         filters: This agent's filters, inside the runtime's.
-        if_busy: ``queue`` or ``reject`` a message that comes while a turn runs.
+        if_busy: What to do with a message that comes while a turn runs; see `IfBusy`.
         queue_max: Messages that may wait for their turn. 8 is a person typing ahead.
+        window_tokens: How much of the history a model is shown, about; older turns are left out
+            for good, and each time is recorded. All of it where None.
     """
 
     name: str = attrs.field(validator=_named)
@@ -130,3 +129,10 @@ class Agent:
     filters: tuple[Filter, ...] = attrs.field(default=(), converter=tuple)
     if_busy: IfBusy = "queue"
     queue_max: int = attrs.field(default=8, validator=_at_least(0))
+    window_tokens: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_at_least(1))
+    )
+
+    def as_json(self, value: Any) -> Any:
+        """Return a value of the output type as JSON has it; None for None."""
+        return None if value is None else msgspec.to_builtins(value)

@@ -1,12 +1,15 @@
-"""Turns a model's deltas and a step's tool calls into item events.
+"""Turns a model's deltas and a step's tool calls into live events.
 
-An item begins with its first delta and is completed by the finished output, which is what counts
-where the two differ (a filter may have changed it). One socket read is at most one delta per item.
+An item begins with its first delta. How it ends stands in the record of the model call or the tool
+call, and that record is the ``item.completed`` event; where the two differ it counts. One socket
+read is at most one delta per item. Items are named after their place, so that a replay gives them
+the same names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from actrio.feeds import TurnFeed
 from actrio.messages import (
@@ -17,35 +20,46 @@ from actrio.messages import (
     ItemDelta,
     ItemKind,
     ItemStarted,
-    ItemStatus,
     RefusalDelta,
     TextDelta,
     Thinking,
     ThinkingDelta,
     ToolCall,
-    ToolResult,
 )
 
-__all__ = ["Items"]
+__all__ = ["Items", "call_item", "message_item"]
+
+_LETTERS: Final[dict[ItemKind, str]] = {"message": "m", "thinking": "t"}
+
+
+def message_item(turn: str, step: int, kind: ItemKind, attempt: int) -> str:
+    """Return the name of what a model says in one step."""
+    again = f"{attempt}" if attempt > 1 else ""
+    return f"{turn}.{step}.{_LETTERS[kind]}{again}"
+
+
+def call_item(turn: str, step: int, position: int) -> str:
+    """Return the name of one tool call of a step."""
+    return f"{turn}.{step}.{position}"
 
 
 class Items:
-    """The items of one turn, as its owner sees them."""
+    """The items of one turn, as those who listen see them begin."""
 
-    __slots__ = ("_attempt", "_calls", "_count", "_feed", "_open", "_turn")
+    __slots__ = ("_feed", "_open", "_step", "_turn", "attempt")
 
     def __init__(self, turn: str, feed: TurnFeed) -> None:
         self._turn = turn
         self._feed = feed
-        self._count = 0
-        self._attempt = 1
+        self._step = 0
+        self.attempt = 1
         # Begun and not completed, with the text so far; at most one of each kind.
-        self._open: dict[ItemKind, tuple[str, list[str]]] = {}
-        self._calls: dict[int, str] = {}
+        self._open: dict[ItemKind, list[str]] = {}
 
-    def _new_id(self) -> str:
-        self._count += 1
-        return f"{self._turn}.{self._count}"
+    def begin_step(self, step: int) -> None:
+        """What follows belongs to ``step``."""
+        self._step, self.attempt = step, 1
+        self._open.clear()
 
     async def hear(self, batch: Sequence[Delta]) -> None:
         """Tell of what one read brought; text beside text is told as one delta."""
@@ -73,72 +87,46 @@ class Items:
         if kind is not None:
             await self._tell_delta(kind, "".join(pieces))
 
+    def _name(self, kind: ItemKind) -> str:
+        return message_item(self._turn, self._step, kind, self.attempt)
+
     async def _tell_delta(self, kind: ItemKind, text: str) -> None:
-        item = await self._begun(kind)
-        self._open[kind][1].append(text)
-        await self._feed.tell(ItemDelta, item=item, kind=kind, text=text, attempt=self._attempt)
-
-    async def _begun(self, kind: ItemKind) -> str:
+        item = self._name(kind)
         if kind not in self._open:
-            item = self._new_id()
-            self._open[kind] = (item, [])
+            self._open[kind] = []
             await self._feed.tell(ItemStarted, item=item, kind=kind)
-        return self._open[kind][0]
+        self._open[kind].append(text)
+        await self._feed.tell(ItemDelta, item=item, kind=kind, text=text, attempt=self.attempt)
 
-    async def complete(self, message: AssistantMessage) -> None:
-        """Tell of a finished model call."""
-        thinking = "".join(part.text for part in message.parts if isinstance(part, Thinking))
-        texts: tuple[tuple[ItemKind, str], ...] = (
-            ("thinking", thinking),
-            ("message", message.text),
-        )
-        for kind, text in texts:
-            if text or kind in self._open:
-                item = await self._begun(kind)
-                del self._open[kind]
-                await self._feed.tell(ItemCompleted, item=item, kind=kind, text=text)
-
-    async def close(self, status: ItemStatus) -> None:
-        """Complete what is open, because its model call came to nothing."""
-        while self._open:
-            kind = next(iter(self._open))
-            item, pieces = self._open.pop(kind)
-            await self._feed.tell(
-                ItemCompleted, item=item, kind=kind, status=status, text="".join(pieces)
-            )
+    async def expect(self, message: AssistantMessage) -> None:
+        """Get ready for the record of a finished call: begin what was never heard, and end live
+        what the record does not end because nothing is left of it.
+        """
+        thinking = any(isinstance(part, Thinking) and part.text for part in message.parts)
+        there: dict[ItemKind, bool] = {"thinking": thinking, "message": bool(message.text)}
+        for kind, told in there.items():
+            if told and kind not in self._open:
+                await self._feed.tell(ItemStarted, item=self._name(kind), kind=kind)
+            elif not told and kind in self._open:
+                await self._feed.tell(ItemCompleted, item=self._name(kind), kind=kind)
+        self._open.clear()
 
     async def begin_attempt(self) -> None:
         """A model call begins; what an earlier attempt of the same step showed is superseded."""
-        if self._open:
-            await self.close("superseded")
-            self._attempt += 1
+        if not self._open:
+            return
+        for kind, pieces in self._open.items():
+            await self._feed.tell(
+                ItemCompleted,
+                item=self._name(kind),
+                kind=kind,
+                status="superseded",
+                text="".join(pieces),
+            )
+        self._open.clear()
+        self.attempt += 1
 
-    # -- tool calls (a `CallObserver` of the tools room) -------------------------------------------
-
-    async def started(self, call: ToolCall) -> None:
-        item = self._calls[id(call)] = self._new_id()
+    async def begin_call(self, position: int, call: ToolCall) -> None:
+        """A tool call has come to its place in the step."""
+        item = call_item(self._turn, self._step, position)
         await self._feed.tell(ItemStarted, item=item, kind="tool_call", call=call)
-
-    async def finished(self, call: ToolCall, result: ToolResult) -> None:
-        await self._feed.tell(
-            ItemCompleted,
-            item=self._calls.pop(id(call)),
-            kind="tool_call",
-            status="failed" if result.is_error else "completed",
-            call=call,
-            result=result,
-        )
-
-    async def sealed(self, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> None:
-        """Tell of the calls that the step's end cut off."""
-        for call, result in zip(calls, results, strict=True):
-            item = self._calls.pop(id(call), None)
-            if item is not None:
-                await self._feed.tell(
-                    ItemCompleted,
-                    item=item,
-                    kind="tool_call",
-                    status="cancelled",
-                    call=call,
-                    result=result,
-                )

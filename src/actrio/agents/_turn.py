@@ -26,8 +26,9 @@ What follows a model's answer, first row that fits:
     (any)               invalid                     Finish failed OutputInvalid
     ==================  ==========================  ==============================================
 
-On every way out, `sealed` gives the messages that the session keeps: each tool call among them has
-exactly one result, so the next request is one that a provider accepts.
+Where something was said to steer the turn, `steered` lets it go on instead of finishing. Calls that
+no step is left for, or that a refusal came with, are sealed by the shell: each tool call in a
+history has exactly one result, so the next request is one that a provider accepts.
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ import attrs
 
 from actrio.errors import (
     ActrioError,
-    ContextWindowExceeded,
     OutputInvalid,
     ProviderError,
     StepLimitExceeded,
@@ -69,7 +69,7 @@ __all__ = [
     "after_model",
     "after_tools",
     "begin",
-    "sealed",
+    "steered",
 ]
 
 OutputCheck = Callable[[str], Any]
@@ -98,6 +98,15 @@ class TurnState:
     usage: Usage = Usage()
     output_retries_left: int = 0
     text: str = ""  # of the last finished step
+
+    @property
+    def open_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of the last answer, where it is the last that was said: they have no results.
+
+        They are paired with results by position: ids come from models and need not be unique.
+        """
+        last = self.added[-1] if self.added else None
+        return last.tool_calls if isinstance(last, AssistantMessage) else ()
 
 
 @attrs.frozen(slots=True)
@@ -189,7 +198,7 @@ def _ask_again(state: TurnState, problem: str) -> tuple[TurnState, Command]:
 def after_tools(state: TurnState, results: Sequence[ToolResult]) -> tuple[TurnState, CallModel]:
     """Go on with the model once all tools of the step have a result."""
     assert state.phase == "tools"
-    asked = _open_calls(state.added)
+    asked = state.open_calls
     assert [call.id for call in asked] == [result.call_id for result in results], (
         "every call has its result, in call order"
     )
@@ -201,46 +210,17 @@ def after_tools(state: TurnState, results: Sequence[ToolResult]) -> tuple[TurnSt
     ), CallModel()
 
 
-def sealed(
-    state: TurnState,
-    *,
-    results: Sequence[ToolResult] = (),
-    partial: AssistantMessage | None = None,
-    error: ActrioError | None = None,
-) -> tuple[Message, ...]:
-    """Return what the session keeps of this turn if it ends now.
+def steered(state: TurnState, finish: Finish) -> TurnState | None:
+    """Return the state in which a turn goes on that would have ended, because more was said.
 
-    Args:
-        state: Where the turn stands.
-        results: Results (real or sealing) of the calls now in work, in call order; none where
-            no call was begun.
-        partial: What had arrived of an unfinished answer. Its text is kept; its tool calls are
-            not, because they were never complete.
-        error: Why it ends. Of a turn that outgrew the model's window nothing is kept: with it,
-            every later turn would fail the same way; without it, the session is as it was.
+    None where it cannot: it did not complete, or has no step left; what was said is then the next
+    turn.
     """
-    if isinstance(error, ContextWindowExceeded):
-        return ()
-    added = state.added
-    calls = _open_calls(added)
-    if calls:
-        # Paired by position: ids come from models and need not be unique.
-        results = results or tuple(_never_started(call) for call in calls)
-        assert len(results) == len(calls), "every call has its result, in call order"
-        return (*added, ToolMessage(tuple(results)))
-    if partial is not None and partial.shown:
-        return (*added, AssistantMessage((Text(partial.shown),)))
-    return added
-
-
-def _open_calls(added: Sequence[Message]) -> tuple[ToolCall, ...]:
-    last = added[-1]
-    return last.tool_calls if isinstance(last, AssistantMessage) else ()
-
-
-def _never_started(call: ToolCall) -> ToolResult:
-    text = "Not started: the turn ended before this call began, so it had no effect."
-    return ToolResult(call.id, call.name, text, state="sealed")
+    if finish.outcome != "completed" or finish.output is not None:
+        return None
+    if finish.stop_reason == "refusal" or state.steps >= state.limits.steps_max:
+        return None
+    return attrs.evolve(state, phase="calling", steps=state.steps + 1)
 
 
 def _done(state: TurnState, finish: Finish) -> tuple[TurnState, Finish]:

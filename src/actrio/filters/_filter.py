@@ -23,13 +23,13 @@ A filter stands on one of them, in one of three forms:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, cast, overload
 
 import attrs
 
-from actrio.errors import InvalidRequest
+from actrio.errors import InvalidRequest, NotSupported
 from actrio.messages import (
     ModelInput,
     ModelOutput,
@@ -76,6 +76,17 @@ FilterStage = Literal[
 OnError = Literal["fail", "skip"]
 
 
+class StateDoor(Protocol):
+    """The way to a session's state."""
+
+    @property
+    def state(self) -> Mapping[str, Any]: ...
+
+    async def change_state(
+        self, values: Mapping[str, Any], *, remove: Sequence[str] = (), by: str
+    ) -> Mapping[str, Any]: ...
+
+
 @attrs.frozen(slots=True)
 class AgentInput:
     """What enters the agent path: one user message on its way into one turn."""
@@ -84,6 +95,33 @@ class AgentInput:
     turn: str
     agent: str
     message: UserMessage
+    _door: StateDoor | None = attrs.field(default=None, repr=False, eq=False, alias="door")
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """``session.state`` as it is now; empty where the turn belongs to no session."""
+        return self._door.state if self._door is not None else {}
+
+    async def change_state(
+        self, values: Mapping[str, Any], *, remove: Sequence[str] = (), by: str = "filter"
+    ) -> Mapping[str, Any]:
+        """Change ``session.state`` under the session's one writer, and return it.
+
+        Args:
+            values: Keys and their new values, as JSON has them.
+            remove: Keys that go.
+            by: Who does it, for the record.
+
+        Raises:
+            NotSupported: The turn belongs to no session.
+            LimitExceeded: The state would grow beyond its bound.
+        """
+        if self._door is None:
+            raise NotSupported(
+                "This turn has no session whose state could change.",
+                remedy="Run the filter within a session.",
+            )
+        return await self._door.change_state(values, remove=remove, by=by)
 
 
 AgentProceed = Callable[[AgentInput], Awaitable[TurnResult]]

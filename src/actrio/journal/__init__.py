@@ -4,6 +4,11 @@ A session's records have one `seq`; whoever holds its claim appends them; a stor
 disk (`open_embedded_store`) or in memory (`MemoryStore`).
 """
 
+from actrio.journal._blobs import BlobPort as BlobPort
+from actrio.journal._blobs import BlobRef as BlobRef
+from actrio.journal._blobs import BlobStatistics as BlobStatistics
+from actrio.journal._blobs import CollectReport as CollectReport
+from actrio.journal._blobs import MemoryBlobs as MemoryBlobs
 from actrio.journal._disk import Disk as Disk
 from actrio.journal._disk import DiskFile as DiskFile
 from actrio.journal._disk import DiskLock as DiskLock
@@ -36,6 +41,7 @@ from actrio.journal._records import record_codec as record_codec
 from actrio.journal._redact import RecordFilter as RecordFilter
 from actrio.journal._redact import redact_record as redact_record
 from actrio.journal._store import Claim as Claim
+from actrio.journal._store import CompactReport as CompactReport
 from actrio.journal._store import Durability as Durability
 from actrio.journal._store import HousekeepingPort as HousekeepingPort
 from actrio.journal._store import SessionEntry as SessionEntry

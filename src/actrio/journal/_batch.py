@@ -38,6 +38,8 @@ class Pending(Protocol):
     count: int
     # Number of the last checkpoint among the records, from 0; -1 without one.
     checkpoint: int
+    # What the records do to the number of approvals that wait: add, but never below the second.
+    waiting: tuple[int, int]
     body: bytes
     before_seq: int
     ts: float
@@ -139,20 +141,34 @@ def _written(pending: Pending, entry: Entry | None, place: Place) -> tuple[bytes
 
 def _append(pending: Pending, entry: Entry | None, place: Place) -> tuple[bytes, Entry]:
     seq = pending.expected_seq + 1
-    checkpoint = entry.checkpoint_seq if entry is not None else 0
+    if entry is None:
+        prev, first, checkpoint, waiting = None, 1, 0, 0
+        born, created = pending.epoch, pending.ts
+    else:
+        prev, first, checkpoint, waiting = (
+            entry.place,
+            entry.first_seq,
+            entry.checkpoint_seq,
+            entry.waiting,
+        )
+        born, created = entry.born, entry.created
     if pending.checkpoint >= 0:
         checkpoint = seq + pending.checkpoint
-    first = entry.first_seq if entry is not None else 1
+    change, least = pending.waiting
+    waiting = max(waiting + change, least)
     payload = append_payload(
         pending.session,
         seq,
         pending.count,
         pending.epoch,
-        entry.place if entry is not None else None,
+        prev,
         first,
         checkpoint,
         pending.ts,
+        waiting,
+        born,
+        created,
         pending.body,
     )
-    last = pending.expected_seq + pending.count
-    return payload, Entry(place, last, first, checkpoint, pending.epoch, pending.ts)
+    last, epoch, ts = pending.expected_seq + pending.count, pending.epoch, pending.ts
+    return payload, Entry(place, last, first, checkpoint, epoch, ts, waiting, born, created)

@@ -21,9 +21,9 @@ from actrio.journal._disk import Disk, DiskFile
 from actrio.journal._envelope import json_of
 from actrio.journal._frames import scan
 
-__all__ = ["LOCK_POLL_SECONDS", "LOCK_SECONDS_MAX", "ClaimsFile", "locked_out"]
+__all__ = ["CLAIMS_NAME", "LOCK_POLL_SECONDS", "LOCK_SECONDS_MAX", "ClaimsFile", "locked_out"]
 
-NAME: Final = "claims.log"
+CLAIMS_NAME: Final = "claims.log"
 
 LOCK_SECONDS_MAX: Final = 5.0
 """Longest wait for the lock: a commit takes milliseconds, so its holder is stopped, not slow."""
@@ -88,7 +88,7 @@ class ClaimsFile:
             time.sleep(LOCK_POLL_SECONDS)
 
     def _catch_up(self, *, may_cut: bool) -> None:
-        identity = self._disk.identity(NAME)
+        identity = self._disk.identity(CLAIMS_NAME)
         if identity == self._known:
             return
         if identity is None:
@@ -102,7 +102,7 @@ class ClaimsFile:
         self._known = (identity[0], end)
 
     def _read(self, start: int, *, may_cut: bool) -> int:
-        found = scan(self._disk.read(NAME), start=start)
+        found = scan(self._disk.read(CLAIMS_NAME), start=start)
         verdict = found.verdict
         if verdict.state == "damaged" or (
             start == 0 and not (found.frames and is_head(found.frames[0]))
@@ -110,7 +110,7 @@ class ClaimsFile:
             raise _damaged(verdict.offset, verdict.reason or "it does not begin as it should")
         if verdict.state == "torn" and may_cut:
             # A claimer was killed while it wrote; the lock is ours, so it is no longer writing.
-            file = self._disk.open(NAME)
+            file = self._disk.open(CLAIMS_NAME)
             with _closing(file):
                 file.truncate(verdict.offset)
         for frame in found.frames:
@@ -120,14 +120,14 @@ class ClaimsFile:
     @property
     def current(self) -> bool:
         """Whether nobody has claimed anything since this process looked; one quick look."""
-        return self._disk.identity(NAME) == self._known
+        return self._disk.identity(CLAIMS_NAME) == self._known
 
     def write(self, entries: list[dict[str, Any]]) -> None:
         """Add entries, inside `exclusive`; the table has them afterwards."""
         assert self._known is not None, "inside exclusive()"
         inode, size = self._known
         data = frames_of(entries, offset=size)
-        file = self._disk.open(NAME)
+        file = self._disk.open(CLAIMS_NAME)
         with _closing(file):
             try:
                 file.write_at(size, data)
@@ -146,9 +146,23 @@ class ClaimsFile:
         The others see another file under the name and read all of it.
         """
         self.table = table if table is not None else self.table
-        self._disk.replace(NAME, self.table.as_file())
-        self._known = self._disk.identity(NAME)
+        self._disk.replace(CLAIMS_NAME, self.table.as_file())
+        self._known = self._disk.identity(CLAIMS_NAME)
         self._size_rewritten = self._known[1] if self._known else 0
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Keep claimers and openers away, committers not, from a thread of one's own."""
+        gate, lock = self._disk.lock("claims.gate"), self._disk.lock("claims.lock")
+        deadline = time.monotonic() + LOCK_SECONDS_MAX
+        try:
+            self._poll(gate.try_exclusive, deadline)
+            self._poll(lock.try_shared, deadline)
+            gate.release()
+            yield
+        finally:
+            lock.close()
+            gate.close()
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -166,7 +180,7 @@ class ClaimsFile:
         Raises:
             StorageDamaged: What is there does not check.
         """
-        if not alone or self._disk.identity(NAME) is not None:
+        if not alone or self._disk.identity(CLAIMS_NAME) is not None:
             self._catch_up(may_cut=True)
         if alone:
             self.rewrite(ClaimTable(max(serial, self.table.serial)))
@@ -176,10 +190,10 @@ class ClaimsFile:
         self._lock.close()
 
 
-def locked_out() -> StorageUnavailable:
+def locked_out(name: str = CLAIMS_NAME) -> StorageUnavailable:
     """Return the error for a lock that somebody does not give back."""
     return StorageUnavailable(
-        f"Another process has held {NAME} locked for {LOCK_SECONDS_MAX:g} seconds.",
+        f"Another process has held {name} locked for {LOCK_SECONDS_MAX:g} seconds.",
         remedy="Let the stopped process go on, or end it.",
     )
 
@@ -194,8 +208,8 @@ def _closing(file: DiskFile) -> Iterator[None]:
 
 def _damaged(offset: int, reason: str) -> StorageDamaged:
     return StorageDamaged(
-        f"{NAME} is damaged at byte {offset}: {reason}.",
-        file=NAME,
+        f"{CLAIMS_NAME} is damaged at byte {offset}: {reason}.",
+        file=CLAIMS_NAME,
         offset=offset,
         remedy="Nothing was altered. End every process that uses this store and remove this file:"
         " claims end with their owners, and epochs go on from the records.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,6 +18,10 @@ from actrio.errors import StorageError, StorageFull, StorageUnavailable
 __all__ = ["Disk", "DiskFile", "DiskLock", "RealDisk", "storage_error"]
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+WRITE_BYTES: Final = 16 * 1024 * 1024
+"""Largest single write, so that a large file does not end in one that some system cuts short."""
 
 
 class DiskFile(Protocol):
@@ -67,7 +72,24 @@ class Disk(Protocol):
         """Let ``name`` hold ``content``, synced; whoever looks sees the old or the new."""
         ...
 
+    def write_new(self, name: str, content: bytes) -> None:
+        """Write and sync what `put_in_place` is to give its name; nobody sees it before."""
+        ...
+
+    def put_in_place(self, name: str) -> None:
+        """Let ``name`` hold what `write_new` wrote, its name synced."""
+        ...
+
     def remove(self, name: str) -> None: ...
+    def modified(self, name: str) -> float:
+        """Return when a file was last written or touched, by the same clock as `now`."""
+        ...
+
+    def touch(self, name: str) -> None:
+        """Let a file have been modified now."""
+        ...
+
+    def now(self) -> float: ...
     def sync_folder(self, folder: str) -> None: ...
     def lock(self, name: str) -> DiskLock: ...
 
@@ -167,21 +189,36 @@ class RealDisk:
         return status.st_ino, status.st_size
 
     def replace(self, name: str, content: bytes) -> None:
-        path = self.root / name
-        fresh = path.with_name(path.name + ".new")
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self.write_new(name, content)
+        self.put_in_place(name)
+
+    def write_new(self, name: str, content: bytes) -> None:
+        fd = os.open(
+            self.root / f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+        )
         try:
             view = memoryview(content)
             while view:
-                view = view[os.write(fd, view) :]
+                view = view[os.write(fd, view[:WRITE_BYTES]) :]
             _sync(fd)
         finally:
             os.close(fd)
-        fresh.replace(path)
+
+    def put_in_place(self, name: str) -> None:
+        (self.root / f"{name}.new").replace(self.root / name)
         self.sync_folder(str(Path(name).parent))
 
     def remove(self, name: str) -> None:
         (self.root / name).unlink()
+
+    def modified(self, name: str) -> float:
+        return (self.root / name).stat().st_mtime
+
+    def touch(self, name: str) -> None:
+        os.utime(self.root / name)
+
+    def now(self) -> float:
+        return time.time()
 
     def sync_folder(self, folder: str) -> None:
         fd = os.open(self.root / folder, os.O_RDONLY | os.O_CLOEXEC)

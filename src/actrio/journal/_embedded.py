@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import heapq
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,24 +15,30 @@ from actrio.errors import (
     ActrioError,
     InvalidRequest,
     NotFound,
+    StorageDamaged,
 )
+from actrio.journal._blobs import BLOBS_BYTES_MAX
+from actrio.journal._blobs_files import BlobFiles
+from actrio.journal._blobs_store import EmbeddedBlobs
 from actrio.journal._claims import fenced
 from actrio.journal._disk import Disk, RealDisk
-from actrio.journal._files import ClaimRequest, JournalFiles
-from actrio.journal._pending import Waiting, checkpoint_in, encoded
+from actrio.journal._files import INDEX_BYTES_MAX, ClaimRequest, JournalFiles
+from actrio.journal._housekeeping import Housekeeping
+from actrio.journal._index import Entry
+from actrio.journal._pending import Waiting, counted, encoded
 from actrio.journal._records import Record, StoredRecord
 from actrio.journal._redact import RecordFilter
 from actrio.journal._segments import SEGMENT_BYTES_MAX
 from actrio.journal._store import (
     READ_BYTES_MAX,
     Claim,
+    CompactReport,
     Durability,
     SessionEntry,
     StoreStatistics,
     VerifyReport,
     checked_session,
 )
-from actrio.journal._verify import verify_disk
 from actrio.journal._writer import Writer
 
 __all__ = ["EmbeddedStore", "open_embedded_store"]
@@ -48,7 +53,11 @@ WATCH_POLL_SECONDS: Final = 0.2
 
 
 class EmbeddedStore:
-    """A `StorePort` and `HousekeepingPort` over a folder; made by `open_embedded_store`."""
+    """A `StorePort` and `HousekeepingPort` over a folder; made by `open_embedded_store`.
+
+    Attributes:
+        blobs: Large values beside the records, a `BlobPort`.
+    """
 
     def __init__(
         self,
@@ -56,12 +65,19 @@ class EmbeddedStore:
         *,
         redact: RecordFilter | None,
         now: Callable[[], float],
+        blobs_bytes_max: int,
     ) -> None:
         self._writer = writer
         self._files = writer.files
         self._redact = redact
         self._now = now
         self._reads = trio.CapacityLimiter(READS_MAX)
+        self._house = Housekeeping(writer)
+        self.blobs = EmbeddedBlobs(
+            BlobFiles(self._files.disk, bytes_max=blobs_bytes_max),
+            functools.partial(writer.in_thread, limiter=self._reads),
+            writer.check_open,
+        )
 
     # --- the store port
 
@@ -95,6 +111,7 @@ class EmbeddedStore:
         """Add ``records`` together or not at all; see `StorePort.append`."""
         self._writer.check_open()
         body = encoded(records, self._redact)
+        checkpoint, asked = counted(records)
         waiting = Waiting(
             "append",
             session,
@@ -102,8 +119,9 @@ class EmbeddedStore:
             self._now(),
             expected_seq,
             len(records),
-            checkpoint_in(records),
+            checkpoint,
             body,
+            asked,
             sync=sync or self._writer.durability == "always",
         )
         if self._writer.durability == "none" and not sync:
@@ -118,19 +136,19 @@ class EmbeddedStore:
         """Return the session's records; see `StorePort.read`."""
         await self._writer.caught_up(session)
         entry = await self._writer.entry(session)
-        if entry is None:
-            raise NotFound(
-                f"There is no session {session}.", remedy="List the sessions, or create it."
-            )
-        start = max(entry.checkpoint_seq, entry.first_seq) if from_seq is None else from_seq
-        if start < entry.first_seq:
-            raise NotFound(
-                f"The records of session {session} before {entry.first_seq} were trimmed.",
-                remedy=f"Read from {entry.first_seq} on.",
-            )
-        return await self._writer.in_thread(
-            self._files.read, session, entry, start, bytes_max, limiter=self._reads
-        )
+        while True:
+            start = _start_of(session, entry, from_seq)
+            assert entry is not None
+            try:
+                return await self._writer.in_thread(
+                    self._files.read, session, entry, start, bytes_max, limiter=self._reads
+                )
+            except StorageDamaged:
+                # It may have been trimmed or removed, and compacted, while it was being read.
+                before, entry = entry, await self._writer.entry(session)
+                now = (entry.born, entry.first_seq) if entry is not None else None
+                if now == (before.born, before.first_seq):
+                    raise
 
     async def watch(self, session: str, after_seq: int) -> int:
         """Wait until the session has records after ``after_seq``; see `StorePort.watch`."""
@@ -161,13 +179,20 @@ class EmbeddedStore:
             ClaimRequest(claim.session, claim.owner, release_epoch=claim.epoch)
         )
 
-    async def list(self, *, after: str = "", limit: int = 1000) -> tuple[SessionEntry, ...]:
+    async def list(
+        self, *, after: str = "", limit: int = 1000, waiting_only: bool = False
+    ) -> tuple[SessionEntry, ...]:
         """Return sessions in the order of their ids; see `HousekeepingPort.list`."""
         await self._writer.flushed()
         await self._writer.seen_others()
-        chosen = heapq.nsmallest(limit, (one for one in self._files.index if one > after))
-        held = self._files.claims.table.held
-        entries = [(session, self._files.index.get(session)) for session in chosen]
+        return await self._writer.between(
+            functools.partial(self._entries, after, limit, waiting_only=waiting_only)
+        )
+
+    def _entries(self, after: str, limit: int, *, waiting_only: bool) -> tuple[SessionEntry, ...]:
+        index, held = self._files.index, self._files.claims.table.held
+        chosen = index.after(after, limit, waiting_only=waiting_only)
+        entries = [(session, index.get(session)) for session in chosen]
         return tuple(
             SessionEntry(
                 session,
@@ -176,6 +201,8 @@ class EmbeddedStore:
                 entry.checkpoint_seq,
                 entry.updated,
                 held[session].owner if session in held else None,
+                entry.waiting,
+                entry.created,
             )
             for session, entry in entries
             if entry is not None
@@ -202,14 +229,30 @@ class EmbeddedStore:
         )
         await self.release(claim)
 
+    async def compact(self, *, bytes_max: int | None = None) -> CompactReport:
+        """Give back the space of what was trimmed or removed; see `HousekeepingPort.compact`."""
+        return await self._house.compact(bytes_max)
+
     async def verify(self) -> VerifyReport:
         """Check every byte that is stored; see `HousekeepingPort.verify`."""
-        await self._writer.flushed()
-        return await self._writer.in_thread(verify_disk, self._files.disk, limiter=self._reads)
+        return await self._house.verify()
 
     def statistics(self) -> StoreStatistics:
         """Return how much waits and how much was done."""
         return self._writer.statistics()
+
+
+def _start_of(session: str, entry: Entry | None, from_seq: int | None) -> int:
+    """Return where reading begins; raise `NotFound` for what is not there."""
+    if entry is None:
+        raise NotFound(f"There is no session {session}.", remedy="List the sessions, or create it.")
+    start = max(entry.checkpoint_seq, entry.first_seq) if from_seq is None else from_seq
+    if start < entry.first_seq:
+        raise NotFound(
+            f"The records of session {session} before {entry.first_seq} were trimmed.",
+            remedy=f"Read from {entry.first_seq} on.",
+        )
+    return start
 
 
 @asynccontextmanager
@@ -220,6 +263,8 @@ async def open_embedded_store(
     batch_seconds: float = 0.05,
     redact: RecordFilter | None = None,
     segment_bytes_max: int = SEGMENT_BYTES_MAX,
+    index_bytes_max: int = INDEX_BYTES_MAX,
+    blobs_bytes_max: int = BLOBS_BYTES_MAX,
     disk: Disk | None = None,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[EmbeddedStore]:
@@ -234,6 +279,9 @@ async def open_embedded_store(
             the machine may take.
         redact: Goes over each record before it is written, see `redact_record`.
         segment_bytes_max: Where a file ends and the next begins.
+        index_bytes_max: How much opening may have to read of the segments; when more was written,
+            the index file is written anew.
+        blobs_bytes_max: What all blobs together may take.
         disk: Stands in place of the operating system's disk.
         now: The wall clock, in seconds since 1970; it is only written down.
 
@@ -244,15 +292,18 @@ async def open_embedded_store(
         StorageUnavailable: The folder cannot be used.
     """
     files = JournalFiles(
-        disk if disk is not None else RealDisk(Path(folder)), segment_bytes_max=segment_bytes_max
+        disk if disk is not None else RealDisk(Path(folder)),
+        segment_bytes_max=segment_bytes_max,
+        index_bytes_max=index_bytes_max,
     )
     writer = Writer(files, durability=durability, batch_seconds=batch_seconds)
     await writer.in_thread(files.open)
-    store = EmbeddedStore(writer, redact=redact, now=now)
+    store = EmbeddedStore(writer, redact=redact, now=now, blobs_bytes_max=blobs_bytes_max)
     body_error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
+            nursery.start_soon(writer.keep_index)
             if durability != "always":
                 nursery.start_soon(writer.sync_behind)
             try:

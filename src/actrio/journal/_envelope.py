@@ -37,6 +37,9 @@ class Envelope:
         prev: Where the session's previous append is; ``None`` for its first.
         first: Of the oldest record that may still be read; higher than 1 after a trim.
         checkpoint: ``seq`` of the session's last checkpoint up to here; 0 if there is none.
+        waiting: Approvals that were asked and not decided up to here.
+        born: Epoch of the session's first append.
+        created: When that was, in seconds since 1970.
     """
 
     session: str
@@ -47,6 +50,9 @@ class Envelope:
     first: int
     checkpoint: int
     ts: float
+    waiting: int = 0
+    born: int = 0
+    created: float = 0.0
 
     @property
     def last_seq(self) -> int:
@@ -56,7 +62,7 @@ class Envelope:
 # A generic encoder takes three times as long, once for each record that is ever written.
 _APPEND = (
     b'{"session":%b,"seq":%d,"count":%d,"epoch":%d,"prev":%b,"first":%d,"checkpoint":%d,'
-    b'"ts":%b,"records":%b}\n'
+    b'"ts":%b,"waiting":%d,"born":%d,"created":%b,"records":%b}\n'
 )
 
 _envelopes = msgspec.json.Decoder(Envelope)
@@ -71,6 +77,9 @@ def append_payload(  # noqa: PLR0917 - keywords cost a tenth, once for each reco
     first: int,
     checkpoint: int,
     ts: float,
+    waiting: int,
+    born: int,
+    created: float,
     records_json: bytes,
 ) -> bytes:
     """Return the payload of an append frame: what an `Envelope` has, and the records.
@@ -88,6 +97,9 @@ def append_payload(  # noqa: PLR0917 - keywords cost a tenth, once for each reco
         first,
         checkpoint,
         repr(ts).encode(),
+        waiting,
+        born,
+        repr(created).encode(),
         records_json[:-1],
     )
 

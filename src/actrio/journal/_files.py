@@ -3,6 +3,7 @@
 ::
 
     claims.log  claims.lock  claims.gate    who owns which session
+    index.snap  index.lock                  what opening would find in the segments
     slots/0000.lock …                       one for each process that writes, held while it lives
     segments/0000-00000001.seg …            its appends
 
@@ -14,39 +15,38 @@ clock.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Self
+from contextlib import closing, suppress
+from typing import Final
 
 import attrs
 
-from actrio.errors import (
-    ActrioError,
-    LimitExceeded,
-    StorageDamaged,
-    StorageUnavailable,
-)
+from actrio.errors import ActrioError, StorageUnavailable
 from actrio.journal._batch import Commit, Pending, plan
 from actrio.journal._claims import entry_of
 from actrio.journal._claims_file import ClaimsFile
-from actrio.journal._disk import Disk, DiskFile, DiskLock
-from actrio.journal._envelope import Place, envelope_of, records_of
-from actrio.journal._frames import Frame
+from actrio.journal._compaction import Rewritten
+from actrio.journal._disk import Disk, DiskLock
+from actrio.journal._envelope import Place
 from actrio.journal._index import Entry, Index
+from actrio.journal._index_file import INDEX_NAME, IndexHead, index_bytes, index_row, read_index
+from actrio.journal._packed_segments import Unreadable
+from actrio.journal._reading import read_session
 from actrio.journal._records import StoredRecord
-from actrio.journal._segments import (
-    SEGMENT_BYTES_MAX,
-    Reached,
-    SegmentWriter,
-    load_slot,
-    read_frame,
-    segment_name,
-    slots_of,
-)
-from actrio.journal._store import Claim
+from actrio.journal._rows import Row, rows_of, segment_name
+from actrio.journal._segments import SEGMENT_BYTES_MAX, Reached, SegmentWriter, load_slot
+from actrio.journal._store import Claim, VerifyProblem
 
 __all__ = ["ClaimRequest", "JournalFiles"]
 
 SLOTS_MAX: Final = 256
 """Processes that write one store at once; each looks at all slots when it opens."""
+
+
+INDEX_BYTES_MAX: Final = 16 * 1024 * 1024
+"""What opening may have to read of segments beside the index file: a quarter of a second."""
+
+INDEX_AT_END_PART: Final = 64
+"""At closing the index file is written for a part of that, as there is time for it."""
 
 
 @attrs.frozen(slots=True)
@@ -62,11 +62,27 @@ class ClaimRequest:
 class JournalFiles:
     """The slot, the segments and the claims of one process."""
 
-    def __init__(self, disk: Disk, *, segment_bytes_max: int = SEGMENT_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        *,
+        segment_bytes_max: int = SEGMENT_BYTES_MAX,
+        index_bytes_max: int = INDEX_BYTES_MAX,
+    ) -> None:
         self.disk = disk
         self.index = Index()
-        self._segment_bytes_max = segment_bytes_max
+        self.segment_bytes_max = segment_bytes_max
+        self._index_bytes_max = index_bytes_max
+        # How far each slot was read at opening and since; of this process's own, at opening.
         self._reached: dict[int, Reached] = {}
+        # How far each other slot is known to be synced.
+        self._others_synced: dict[int, tuple[int, int]] = {}
+        # Bytes of frames that the index knows, and of those that its file knows too; the file's
+        # size when it was last written.
+        self._seen_bytes = 0
+        self._filed_bytes = 0
+        self.index_file_bytes = 0
+        self.index_problem: VerifyProblem | None = None
 
     def open(self) -> None:
         """Take a slot, cut off what is torn and read where every session ends.
@@ -84,7 +100,7 @@ class JournalFiles:
             with self.claims.opening():
                 alone = self._take_slot()
                 self._load_all()
-                self.claims.begin(alone=alone, serial=self.index.epoch_max)
+                self.claims.begin(alone=alone, serial=self.index.serial)
                 self.index.all_seen()
                 self.writer = SegmentWriter.resume(
                     self.disk, self.slot, self._reached.get(self.slot)
@@ -117,18 +133,30 @@ class JournalFiles:
         return alone
 
     def _load_all(self) -> None:
-        """Read what is new in every slot but what this process wrote itself."""
-        for slot, numbers in slots_of(self.disk).items():
+        """Take the index from its file, and read what is behind it in every slot."""
+        rows = rows_of(self.disk)
+        with suppress(FileNotFoundError):
+            data = self.disk.read(INDEX_NAME)
+            try:
+                self._reached = read_index(data, self.index).reach
+                self.index_file_bytes = len(data)
+            except Unreadable as error:
+                self.index_problem = VerifyProblem(INDEX_NAME, error.offset, error.reason)
+        for slot in self._reached.keys() | rows.keys():
             since = self._reached.get(slot, Reached())
-            self._reached[slot] = load_slot(self.disk, slot, numbers, self.index, since)
+            row = rows.get(slot, Row(()))
+            self._reached[slot], size = load_slot(self.disk, slot, row, self.index, since)
+            self._seen_bytes += size
 
     def refresh(self) -> None:
         """Read what other processes have written."""
-        for slot, numbers in slots_of(self.disk).items():
+        for slot, row in rows_of(self.disk).items():
             if slot == self.slot:
                 continue
             since = self._reached.get(slot, Reached())
-            self._reached[slot] = load_slot(self.disk, slot, numbers, self.index, since)
+            self._reached[slot], size = load_slot(self.disk, slot, row, self.index, since)
+            self._seen_bytes += size
+        self.index.all_seen()
 
     def lives(self, slot: int) -> bool:
         """Whether the process of a slot lives."""
@@ -143,7 +171,7 @@ class JournalFiles:
     @property
     def segment_full(self) -> bool:
         """Whether the next append belongs into a new segment."""
-        return self.writer.offset >= self._segment_bytes_max
+        return self.writer.offset >= self.segment_bytes_max
 
     def planned(self, batch: Sequence[Pending]) -> Commit:
         """Decide what of ``batch`` is written and how; claimers are kept away meanwhile."""
@@ -153,6 +181,7 @@ class JournalFiles:
 
     def written(self, commit: Commit) -> None:
         """Take what was written into the index."""
+        self._seen_bytes += len(commit.data)
         for session, entry in commit.changes.items():
             if entry is None:
                 self.index.forget(session)
@@ -183,10 +212,12 @@ class JournalFiles:
             )
         except ActrioError as error:
             return error
+        entry = self.index.get(session)
+        if entry is not None:
+            self._sync_other(entry.place)
         if fresh is not None:
             self.claims.write([entry_of(session, fresh)])
         now = fresh or table.held[session]
-        entry = self.index.get(session)
         return Claim(
             session,
             request.owner,
@@ -199,81 +230,122 @@ class JournalFiles:
         self, session: str, entry: Entry, from_seq: int, bytes_max: int
     ) -> tuple[StoredRecord, ...]:
         """Return a session's records from ``from_seq`` on; see `StorePort.read`."""
-        payloads: list[bytes] = []
-        size_bytes = 0
-        with _Segments(self.disk) as segments:
-            place: Place | None = entry.place
-            expected = entry.last_seq
-            while place is not None and expected >= from_seq:
-                frame = segments.frame(place, session)
-                envelope = envelope_of(frame.payload) if frame.kind == "append" else None
-                if envelope is None or (envelope.session, envelope.last_seq) != (session, expected):
-                    raise _broken_chain(session, place, expected)
-                size_bytes += len(frame.payload)
-                if size_bytes > bytes_max:
-                    raise _too_large(session, from_seq, bytes_max)
-                payloads.append(frame.payload)
-                if envelope.prev is None and envelope.seq != 1:
-                    raise _broken_chain(session, place, envelope.seq - 1)
-                place = Place(*envelope.prev) if envelope.prev is not None else None
-                expected = envelope.seq - 1
-        found = [record for payload in reversed(payloads) for record in records_of(payload)]
-        return tuple(record for record in found if record.seq >= from_seq)
+        return read_session(self.disk, session, entry, from_seq, bytes_max)
 
     def sync(self) -> None:
         """Sync what was written."""
         self.writer.sync()
+
+    def _sync_other(self, place: Place) -> None:
+        """Sync what another process wrote up to and with ``place``.
+
+        A session's next append names this place, so it must not outlive it.
+        """
+        if place.slot == self.slot or place[1:] < self._others_synced.get(place.slot, (0, 0)):
+            return
+        reached = self._reached[place.slot]
+        if place.segment < reached.segment:
+            return  # a segment is synced before the next one is begun
+        # A file that stands for several was synced when it was made.
+        with (
+            suppress(FileNotFoundError),
+            closing(self.disk.open(segment_name(place.slot, place.segment))) as file,
+        ):
+            file.sync()
+        self._others_synced[place.slot] = reached[:2]
+
+    def sync_others(self) -> None:
+        """Sync everything that the index knows of and others wrote."""
+        for slot, reached in self._reached.items():
+            if reached.segment > 0:
+                self._sync_other(Place(slot, reached.segment, reached.offset))
+
+    # --- compaction
+
+    def others_live(self) -> bool:
+        """Whether another process has the store open."""
+        slots = (int(name[-9:-5]) for name in self.disk.names("slots"))
+        return any(slot != self.slot and self.lives(slot) for slot in slots)
+
+    def publish(self, made: Rewritten) -> bool:
+        """Let a file stand for those it was made of; remove them.
+
+        Returns:
+            Whether that was possible. Not if something was left out of it that another process,
+            which came meanwhile, may not know yet.
+        """
+        self.sync_others()
+        self.disk.write_new(made.name, made.data)
+        with self.claims.apart():
+            if made.dropped and self.others_live():
+                return False
+            self.disk.put_in_place(made.name)
+        for name in made.replaced:
+            if name != made.name:
+                self.disk.remove(name)
+        return True
+
+    # --- the index file
+
+    @property
+    def index_due(self) -> bool:
+        """Whether opening would have to read so much that the index file is to be written anew."""
+        behind = self._seen_bytes - self._filed_bytes
+        return behind >= max(self._index_bytes_max, self.index_file_bytes, 1)
+
+    def index_head(self) -> IndexHead:
+        """Return how far the index reaches now; its rows are gathered after this."""
+        place = self.writer.place
+        serial = max(self.index.serial, self.claims.table.serial)
+        own = {self.slot: Reached(place.segment, place.offset)}
+        return IndexHead(serial, {**self._reached, **own}, self._seen_bytes)
+
+    def index_rows(self, after: str, limit: int) -> tuple[str, list[bytes]] | None:
+        """Return rows of up to ``limit`` sessions behind ``after`` and the last one's id."""
+        chosen = self.index.after(after, limit)
+        rows = [index_row(session, self.index.packed(session)) for session in chosen]
+        return (chosen[-1], rows) if chosen else None
+
+    def write_index(self, head: IndexHead, rows: list[bytes]) -> bool:
+        """Write the index file, unless another process is just doing that.
+
+        What this process wrote must be synced up to where the rows were gathered.
+        """
+        lock = self.disk.lock("index.lock")
+        try:
+            if not lock.try_exclusive():
+                self.index_put_off(head)
+                return False
+            self.sync_others()
+            data = index_bytes(head, rows)
+            self.disk.replace(INDEX_NAME, data)
+        finally:
+            lock.close()
+        self._filed_bytes, self.index_file_bytes = head.seen_bytes, len(data)
+        self.index_problem = None
+        return True
+
+    def index_put_off(self, head: IndexHead) -> None:
+        """Try to write the index file again when as much has come as before."""
+        self._filed_bytes = head.seen_bytes
+
+    def _write_index_at_end(self) -> None:
+        part = max(self._index_bytes_max, self.index_file_bytes) // INDEX_AT_END_PART
+        if self._seen_bytes - self._filed_bytes <= part and self.index_problem is None:
+            return
+        head, found = self.index_head(), self.index_rows("", len(self.index))
+        # What failed here is read from the segments again, and they are synced.
+        with suppress(OSError):
+            self.write_index(head, found[1] if found is not None else [])
 
     def close(self, *, keep: bool) -> None:
         """Give the slot back; sync first if ``keep``."""
         try:
             if keep:
                 self.writer.sync()
+                self._write_index_at_end()
         finally:
             self.writer.close()
             self.claims.close()
             if self._slot_lock is not None:
                 self._slot_lock.close()
-
-
-class _Segments:
-    """The segments that one read touches, open while it lasts."""
-
-    def __init__(self, disk: Disk) -> None:
-        self._disk = disk
-        self._files: dict[tuple[int, int], DiskFile] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
-
-    def frame(self, place: Place, session: str) -> Frame:
-        file = self._files.get(place[:2])
-        if file is None:
-            try:
-                file = self._disk.open(segment_name(place.slot, place.segment))
-            except FileNotFoundError as error:
-                raise _broken_chain(session, place, 0) from error
-            self._files[place[:2]] = file
-        return read_frame(file, place, session=session)
-
-
-def _broken_chain(session: str, place: Place, seq: int) -> StorageDamaged:
-    name = segment_name(place.slot, place.segment)
-    return StorageDamaged(
-        f"The record {seq} of session {session} is not at byte {place.offset} of {name}.",
-        file=name,
-        offset=place.offset,
-        session=session,
-        remedy="Nothing was altered. Verify the store, and restore the file from a backup.",
-    )
-
-
-def _too_large(session: str, from_seq: int, bytes_max: int) -> LimitExceeded:
-    return LimitExceeded(
-        f"The records of session {session} from {from_seq} on take more than {bytes_max} bytes.",
-        remedy="Read from a later record, or write checkpoints more often.",
-    )

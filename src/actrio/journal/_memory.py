@@ -15,14 +15,16 @@ import trio
 
 from actrio.errors import InvalidRequest, LimitExceeded, NotFound
 from actrio.journal._batch import out_of_order
+from actrio.journal._blobs import MemoryBlobs
 from actrio.journal._claims import ClaimTable
 from actrio.journal._envelope import append_payload, records_of
-from actrio.journal._pending import checkpoint_in, encoded
+from actrio.journal._pending import counted, encoded
 from actrio.journal._records import Record, StoredRecord
 from actrio.journal._redact import RecordFilter
 from actrio.journal._store import (
     READ_BYTES_MAX,
     Claim,
+    CompactReport,
     SessionEntry,
     VerifyReport,
     checked_session,
@@ -43,6 +45,8 @@ class _Kept:
     first_seq: int = 1
     checkpoint_seq: int = 0
     updated: float = 0.0
+    waiting: int = 0
+    created: float = 0.0
 
     @property
     def last_seq(self) -> int:
@@ -55,6 +59,9 @@ class MemoryStore:
     Args:
         redact: Goes over each record before it is kept, see `redact_record`.
         now: The wall clock, in seconds since 1970.
+
+    Attributes:
+        blobs: Large values beside the records, a `BlobPort`.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class MemoryStore:
         self._kept: dict[str, _Kept] = {}
         self._bytes = 0
         self._changed = trio.lowlevel.ParkingLot()
+        self.blobs = MemoryBlobs(now=now)
 
     async def claim(self, session: str, owner: str, *, insist: bool = False) -> Claim:
         """Become the one who writes ``session``; see `StorePort.claim`."""
@@ -110,10 +118,12 @@ class MemoryStore:
                 f"The store in memory would take more than {BYTES_MAX} bytes.",
                 remedy="Use the embedded store.",
             )
-        number = checkpoint_in(records)
+        number, (change, least) = counted(records)
         if number >= 0:
             kept.checkpoint_seq = expected_seq + 1 + number
         kept.updated = self._now()
+        kept.created = kept.created if kept.ends else kept.updated
+        kept.waiting = max(kept.waiting + change, least)
         payload = append_payload(
             session,
             expected_seq + 1,
@@ -123,6 +133,9 @@ class MemoryStore:
             kept.first_seq,
             kept.checkpoint_seq,
             kept.updated,
+            kept.waiting,
+            0,
+            kept.created,
             body,
         )
         kept.ends.append(expected_seq + len(records))
@@ -176,23 +189,30 @@ class MemoryStore:
         if holder is not None and holder.epoch == claim.epoch:
             del self._claims.held[claim.session]
 
-    async def list(self, *, after: str = "", limit: int = 1000) -> tuple[SessionEntry, ...]:
+    async def list(
+        self, *, after: str = "", limit: int = 1000, waiting_only: bool = False
+    ) -> tuple[SessionEntry, ...]:
         """Return sessions in the order of their ids; see `HousekeepingPort.list`."""
         await trio.lowlevel.checkpoint()
-        entries = []
-        for session in heapq.nsmallest(limit, (one for one in self._kept if one > after)):
-            kept, holder = self._kept[session], self._claims.held.get(session)
-            entries.append(
-                SessionEntry(
-                    session,
-                    kept.last_seq,
-                    kept.first_seq,
-                    kept.checkpoint_seq,
-                    kept.updated,
-                    holder.owner if holder is not None else None,
-                )
-            )
-        return tuple(entries)
+        chosen = (
+            one
+            for one, kept in self._kept.items()
+            if one > after and (kept.waiting or not waiting_only)
+        )
+        return tuple(self._entry(session) for session in heapq.nsmallest(limit, chosen))
+
+    def _entry(self, session: str) -> SessionEntry:
+        kept, holder = self._kept[session], self._claims.held.get(session)
+        return SessionEntry(
+            session,
+            kept.last_seq,
+            kept.first_seq,
+            kept.checkpoint_seq,
+            kept.updated,
+            holder.owner if holder is not None else None,
+            kept.waiting,
+            kept.created,
+        )
 
     async def trim(self, claim: Claim, before_seq: int) -> None:
         """Let the records before ``before_seq`` be dropped; see `HousekeepingPort.trim`."""
@@ -216,6 +236,12 @@ class MemoryStore:
         kept = self._kept.pop(claim.session, _Kept())
         self._bytes -= sum(map(len, kept.payloads))
         del self._claims.held[claim.session]
+
+    async def compact(self, *, bytes_max: int | None = None) -> CompactReport:  # noqa: ARG002
+        """Report that nothing is kept that could be given back."""
+        await trio.lowlevel.checkpoint()
+        appends = sum(len(kept.payloads) for kept in self._kept.values())
+        return CompactReport(appends, appends, self._bytes, self._bytes)
 
     async def verify(self) -> VerifyReport:
         """Report that there is nothing that could rot."""

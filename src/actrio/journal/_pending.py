@@ -10,11 +10,17 @@ import trio
 
 from actrio.errors import InvalidRequest, LimitExceeded
 from actrio.journal._frames import FrameKind
-from actrio.journal._records import Checkpoint, Record, record_codec
+from actrio.journal._records import (
+    ApprovalAsked,
+    ApprovalDecided,
+    Checkpoint,
+    Record,
+    record_codec,
+)
 from actrio.journal._redact import RecordFilter
 from actrio.wire import json_line
 
-__all__ = ["APPEND_BYTES_MAX", "Room", "Waiting", "checkpoint_in", "encoded"]
+__all__ = ["APPEND_BYTES_MAX", "Room", "Waiting", "counted", "encoded"]
 
 APPEND_BYTES_MAX: Final = 32 * 1024 * 1024
 """Largest append: eight prompts of the largest size. Larger values belong beside the journal."""
@@ -42,6 +48,7 @@ class Waiting:
         "taken",
         "task",
         "ts",
+        "waiting",
     )
 
     def __init__(  # noqa: PLR0917 - keywords cost a tenth, once for each record
@@ -54,6 +61,7 @@ class Waiting:
         count: int = 0,
         checkpoint: int = -1,
         body: bytes = b"",
+        waiting: tuple[int, int] = (0, 0),
         *,
         before_seq: int = 0,
         sync: bool = False,
@@ -66,6 +74,7 @@ class Waiting:
         self.count = count
         self.checkpoint = checkpoint
         self.body = body
+        self.waiting = waiting
         self.before_seq = before_seq
         self.sync = sync
         self.taken = False
@@ -121,12 +130,23 @@ def encoded(records: Sequence[Record], redact: RecordFilter | None) -> bytes:
     return body
 
 
-def checkpoint_in(records: Sequence[Record]) -> int:
-    """Return the number of the last checkpoint among ``records``, from 0; -1 without one."""
-    for number in range(len(records) - 1, -1, -1):
-        if isinstance(records[number], Checkpoint):
-            return number
-    return -1
+def counted(records: Sequence[Record]) -> tuple[int, tuple[int, int]]:
+    """Return what the envelope of ``records`` carries on.
+
+    Returns:
+        The number of the last checkpoint among them, from 0, or -1 without one. And what they do
+        to the number of approvals that wait: it changes by the first, but is at least the second.
+    """
+    checkpoint, change, least = -1, 0, 0
+    for number, record in enumerate(records):
+        kind = record.kind
+        if kind == Checkpoint.kind:
+            checkpoint = number
+        elif kind == ApprovalAsked.kind:
+            change, least = change + 1, least + 1
+        elif kind == ApprovalDecided.kind:
+            change, least = change - 1, max(0, least - 1)
+    return checkpoint, (change, least)
 
 
 class Room:

@@ -17,6 +17,7 @@ from actrio.messages import (
     ModelOutput,
     Outcome,
     StopReason,
+    ToolCall,
     ToolResult,
     Usage,
     UserMessage,
@@ -105,7 +106,8 @@ class StepBegun:
     """A model is about to be called: without an outcome after it, it may have been paid for.
 
     Attributes:
-        taken: Inputs that steer the turn and are shown to the model from this step on, by turn.
+        taken: Inputs that steer the turn, by their turns: shown to the model from this step on,
+            and ended by that.
         correction: What the model is told about its last answer, where that was not usable.
     """
 
@@ -192,7 +194,10 @@ class ToolSealed:
 
 @attrs.frozen(slots=True, kw_only=True)
 class ApprovalAsked:
-    """A person must decide about a call, or answer a tool's question; may stand open for days."""
+    """A person must decide about a call, or answer a tool's question; may stand open for days.
+
+    ``call`` is the call as it will run: what a filter has changed is what the person decides about.
+    """
 
     kind: ClassVar[str] = "approval.asked"
     v: ClassVar[int] = 1
@@ -203,6 +208,7 @@ class ApprovalAsked:
     about: Literal["call", "question"] = "call"
     question: str = ""
     choices: tuple[str, ...] = ()
+    call: ToolCall | None = None
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -229,7 +235,6 @@ class TurnEnded:
         output: The validated value as JSON, where the agent has an output type.
         resumable: Whether it was cut off and can be continued.
         kept: Whether its messages stay in the history.
-        into: The turn that took this one's input in, which is how it ended.
     """
 
     kind: ClassVar[str] = "turn.ended"
@@ -245,7 +250,6 @@ class TurnEnded:
     error: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
     resumable: bool = False
     kept: bool = True
-    into: str = ""
     run_seconds: float = 0.0
 
 

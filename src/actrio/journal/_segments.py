@@ -2,14 +2,15 @@
 
 ``segments/SLOT-NUMBER.seg`` begins with a *head* that names slot and number, so that a file under a
 wrong name is found out. A full one ends with a *seal* and is never written again; so of a slot's
-segments only the last may lack its end. Numbers have no gap: a missing file is damage, no shorter
-truth.
+segments only the last may lack its end. Numbers begin at 1 and have no gap: a missing file is
+damage, no shorter truth.
 """
 
 from __future__ import annotations
 
-import re
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
 import attrs
@@ -19,16 +20,21 @@ from actrio.journal._disk import Disk, DiskFile
 from actrio.journal._envelope import Place, envelope_of, json_of
 from actrio.journal._frames import HEADER_BYTES, Frame, Scan, encode_frame, frame_at, scan
 from actrio.journal._index import Index
+from actrio.journal._packed_segments import Unreadable, read_packed
+from actrio.journal._rows import Row, Segment, segment_name
 from actrio.wire import json_line
 
 __all__ = [
+    "DAMAGE_REMEDY",
     "SEGMENT_BYTES_MAX",
     "Reached",
     "SegmentWriter",
+    "damaged",
     "load_slot",
     "read_frame",
-    "segment_name",
-    "slots_of",
+    "sealed_frames",
+    "show",
+    "unsealed_frames",
 ]
 
 SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -39,22 +45,11 @@ SEGMENT_FORMAT: Final = 1
 FIRST_READ_BYTES: Final = 4096
 """Most appends fit into one page, so most reads are one call."""
 
-_NAME: Final = re.compile(r"segments/(\d{4})-(\d{8})\.seg")
-
-
-def segment_name(slot: int, number: int) -> str:
-    """Return the name of a segment within the store."""
-    return f"segments/{slot:04}-{number:08}.seg"
-
-
-def slots_of(disk: Disk) -> dict[int, list[int]]:
-    """Return the numbers of the segments of each slot, in order."""
-    found: dict[int, list[int]] = {}
-    for name in disk.names("segments"):
-        match = _NAME.fullmatch(name)
-        if match:
-            found.setdefault(int(match[1]), []).append(int(match[2]))
-    return found
+DAMAGE_REMEDY: Final = (
+    "Nothing was altered. Copy the folder away and look at the disk's health. `actrio sessions"
+    " verify` names every place that does not check; put the file back from a backup, or keep what"
+    " is intact with `actrio sessions repair`."
+)
 
 
 class Reached(NamedTuple):
@@ -65,57 +60,76 @@ class Reached(NamedTuple):
     state: Literal["open", "sealed", "torn"] = "open"
 
 
-def load_slot(disk: Disk, slot: int, numbers: list[int], index: Index, since: Reached) -> Reached:
-    """Show every frame behind ``since`` to ``index``; return how far that goes.
+def load_slot(disk: Disk, slot: int, row: Row, index: Index, since: Reached) -> tuple[Reached, int]:
+    """Show every frame behind ``since`` to ``index``; return how far that goes, and the bytes read.
 
     Raises:
         StorageDamaged: Something in a segment does not check; nothing was altered.
     """
-    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        missing = next(n for n in range(numbers[0], numbers[-1]) if n not in numbers)
-        raise _damaged(slot, missing, 0, "this segment is missing")
-    reached = since
-    for number in numbers:
-        if number < since.segment:
+    if row.missing is not None:
+        raise damaged(segment_name(slot, row.missing), 0, "this segment is missing")
+    if row.last < since.segment:
+        raise damaged(segment_name(slot, row.last + 1), 0, "this segment is missing")
+    reached, size = since, 0
+    for segment in row.segments:
+        if segment.last < since.segment or (segment.last, "sealed") == (since.segment, since.state):
             continue
-        start = since.offset if number == since.segment else 0
-        found = scan(disk.read(segment_name(slot, number)), start=start)
-        if number == since.segment and since.state == "sealed" and not found.frames:
+        data = disk.read(segment.name)
+        if segment.packed:
+            size += len(data)
+            _load_packed(data, segment, index, since)
+            reached = Reached(segment.last, 0, "sealed")
             continue
-        reached = _judged(slot, number, found, start, last=number == numbers[-1])
+        start = since.offset if segment.last == since.segment else 0
+        if start > len(data):
+            raise damaged(segment.name, len(data), "what was there and synced is gone")
+        size += len(data) - start
+        found = scan(data, start=start)
+        reached = _judged(segment, found, start, last=segment is row.segments[-1])
         for frame in found.frames:
-            show(index, slot, number, frame)
-    return reached
+            show(index, Place(slot, segment.last, frame.offset), frame)
+    return reached, size
 
 
-def _judged(slot: int, number: int, found: Scan, start: int, *, last: bool) -> Reached:
-    verdict, frames = found.verdict, found.frames
+def _load_packed(data: bytes, segment: Segment, index: Index, since: Reached) -> None:
+    try:
+        read = read_packed(data, segment)
+    except Unreadable as error:
+        raise damaged(segment.name, error.offset, error.reason) from error
+    index.saw_serial(read.serial)
+    for place, frame in read.frames:
+        # What was seen before must not be shown again: it may have been removed meanwhile.
+        if place[1:] >= since[:2]:
+            show(index, place, frame)
+
+
+def _judged(segment: Segment, found: Scan, start: int, *, last: bool) -> Reached:
+    verdict, frames, name = found.verdict, found.frames, segment.name
     if verdict.state == "damaged":
-        raise _damaged(slot, number, verdict.offset, verdict.reason)
+        raise damaged(name, verdict.offset, verdict.reason)
     if start == 0 and frames:
-        _check_head(slot, number, frames[0])
+        _check_head(segment, frames[0])
     seals = [frame for frame in frames if frame.kind == "seal"]
     sealed = bool(seals)
     if sealed and (seals[0] is not frames[-1] or verdict.state != "clean"):
-        raise _damaged(slot, number, seals[0].end, "something follows the end of a full segment")
+        raise damaged(name, seals[0].end, "something follows the end of a full segment")
     if not last and not sealed:
-        raise _damaged(slot, number, verdict.offset, "a full segment has lost its end")
+        raise damaged(name, verdict.offset, "a full segment has lost its end")
     if sealed:
-        return Reached(number, verdict.offset, "sealed")
-    return Reached(number, verdict.offset, "torn" if verdict.state == "torn" else "open")
+        return Reached(segment.last, verdict.offset, "sealed")
+    return Reached(segment.last, verdict.offset, "torn" if verdict.state == "torn" else "open")
 
 
-def _check_head(slot: int, number: int, frame: Frame) -> None:
+def _check_head(segment: Segment, frame: Frame) -> None:
     told: dict[str, Any] = json_of(frame.payload) if frame.kind == "head" else {}
-    if (told.get("slot"), told.get("segment")) != (slot, number):
-        raise _damaged(slot, number, 0, "it does not begin as this segment")
+    if (told.get("slot"), told.get("segment")) != (segment.slot, segment.last):
+        raise damaged(segment.name, 0, "it does not begin as this segment")
     if told.get("format") != SEGMENT_FORMAT:
-        raise _damaged(slot, number, 0, f"its format {told.get('format')} is not known here")
+        raise damaged(segment.name, 0, f"its format {told.get('format')} is not known here")
 
 
-def show(index: Index, slot: int, number: int, frame: Frame) -> None:
+def show(index: Index, place: Place, frame: Frame) -> None:
     """Let ``index`` take in one frame of a segment."""
-    place = Place(slot, number, frame.offset)
     if frame.kind == "append":
         index.saw_append(envelope_of(frame.payload), place)
     elif frame.kind == "remove":
@@ -123,43 +137,81 @@ def show(index: Index, slot: int, number: int, frame: Frame) -> None:
         index.saw_removal(told["session"], told["epoch"])
     elif frame.kind == "trim":
         told = json_of(frame.payload)
-        entry = index.get(told["session"])
-        if entry is not None and entry.epoch <= told["epoch"]:
-            first = max(entry.first_seq, told["before_seq"])
-            index.put(told["session"], entry._replace(first_seq=first))
+        index.saw_trim(told["session"], told["epoch"], told["before_seq"])
 
 
-def read_frame(file: DiskFile, place: Place, *, session: str) -> Frame:
-    """Return the frame at ``place``.
+def sealed_frames(
+    data: bytes, segment: Segment, *, pause: Callable[[], None] | None = None
+) -> tuple[int, list[tuple[Place, Frame]]] | None:
+    """Return a full segment's frames with their places, and the highest serial it was told of.
+
+    Returns:
+        ``None`` if it is not full: its process still writes it, or ended before.
+
+    Raises:
+        StorageDamaged: Something in it does not check.
+    """
+    if segment.packed:
+        try:
+            read = read_packed(data, segment, pause=pause)
+        except Unreadable as error:
+            raise damaged(segment.name, error.offset, error.reason) from error
+        return read.serial, list(read.frames)
+    found = scan(data, pause=pause)
+    if not found.frames or found.frames[-1].kind != "seal":
+        return None
+    _judged(segment, found, 0, last=True)
+    return 0, _placed(segment, found.frames)
+
+
+def unsealed_frames(data: bytes, segment: Segment) -> list[tuple[Place, Frame]]:
+    """Return the frames of a segment that is being written, with their places."""
+    return _placed(segment, scan(data).frames)
+
+
+def _placed(segment: Segment, frames: tuple[Frame, ...]) -> list[tuple[Place, Frame]]:
+    return [
+        (Place(segment.slot, segment.last, frame.offset), frame)
+        for frame in frames
+        if frame.kind not in {"head", "seal"}
+    ]
+
+
+def read_frame(file: DiskFile, name: str, offset: int, *, session: str) -> Frame:
+    """Return the frame at ``offset`` of the file ``name``.
 
     Raises:
         StorageDamaged: There is no intact frame.
     """
-    data = file.read_at(place.offset, FIRST_READ_BYTES)
-    found = frame_at(data, 0, offset=place.offset)
+    data = file.read_at(offset, FIRST_READ_BYTES)
+    found = frame_at(data, 0, offset=offset)
     if not isinstance(found, Frame) and len(data) == FIRST_READ_BYTES:
         length = int.from_bytes(data[8:12], "little")
-        data = file.read_at(place.offset, HEADER_BYTES + length)
-        found = frame_at(data, 0, offset=place.offset)
+        data = file.read_at(offset, HEADER_BYTES + length)
+        found = frame_at(data, 0, offset=offset)
     if not isinstance(found, Frame):
-        reason = found.reason or "the file ends before it"
-        raise _damaged(place.slot, place.segment, place.offset, reason, session)
+        raise damaged(name, offset, found.reason or "the file ends before it", session)
     return found
 
 
-def _damaged(
-    slot: int, number: int, offset: int, reason: str, session: str | None = None
-) -> StorageDamaged:
-    name = segment_name(slot, number)
+def damaged(name: str, offset: int, reason: str, session: str | None = None) -> StorageDamaged:
+    """Return the error for a place of a segment that does not check."""
     whose = f" of session {session}" if session else ""
     return StorageDamaged(
         f"{name} is damaged at byte {offset}{whose}: {reason}.",
         file=name,
         offset=offset,
         session=session,
-        remedy="Nothing was altered. Copy the folder away, look at the disk's health, and put the"
-        " file back from a backup.",
+        remedy=DAMAGE_REMEDY,
     )
+
+
+def _sync_file(disk: Disk, name: str) -> None:
+    file = disk.open(name)
+    try:
+        file.sync()
+    finally:
+        file.close()
 
 
 @attrs.define(slots=True)
@@ -201,6 +253,9 @@ class SegmentWriter:
         if reached is None or reached.segment == 0:
             return cls.create(disk, slot, 1)
         if reached.state == "sealed":
+            # Its last process may have been killed between writing the seal and syncing it.
+            with suppress(FileNotFoundError):
+                _sync_file(disk, segment_name(slot, reached.segment))
             return cls.create(disk, slot, reached.segment + 1)
         if reached.offset == 0:
             return cls.create(disk, slot, reached.segment)

@@ -13,6 +13,7 @@ from actrio.journal._records import Record, StoredRecord
 __all__ = [
     "READ_BYTES_MAX",
     "Claim",
+    "CompactReport",
     "Durability",
     "HousekeepingPort",
     "SessionEntry",
@@ -58,7 +59,14 @@ class Claim:
 
 @attrs.frozen(slots=True)
 class SessionEntry:
-    """One line of `HousekeepingPort.list`."""
+    """One line of `HousekeepingPort.list`.
+
+    Attributes:
+        updated: When its last record was written, in seconds since 1970, by the writer's clock.
+        owner: Who holds its claim.
+        waiting: Approvals that were asked and not decided, counted over its records.
+        created: When its first record was written.
+    """
 
     session: str
     last_seq: int
@@ -66,6 +74,8 @@ class SessionEntry:
     checkpoint_seq: int
     updated: float
     owner: str | None = None
+    waiting: int = 0
+    created: float = 0.0
 
 
 @attrs.frozen(slots=True)
@@ -79,13 +89,29 @@ class VerifyProblem:
 
 
 @attrs.frozen(slots=True)
+class CompactReport:
+    """What the records took, and take now."""
+
+    segments_before: int
+    segments_after: int
+    bytes_before: int
+    bytes_after: int
+
+
+@attrs.frozen(slots=True)
 class VerifyReport:
-    """What was looked at, and what does not check."""
+    """What was looked at, and what does not check.
+
+    Attributes:
+        problems: What was stored and cannot be read, or says what cannot be.
+        warnings: What does not check and is not needed: it is made anew from the rest.
+    """
 
     files: int
     frames: int
     sessions: int
     problems: tuple[VerifyProblem, ...]
+    warnings: tuple[VerifyProblem, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -99,6 +125,7 @@ class StoreStatistics:
     Attributes:
         read_only: Why nothing is written any more; ``None`` while it is.
         append_items_peak: Most appends that waited at once.
+        index_problem: Why opening had to read all segments although there is an index file.
     """
 
     sessions: int
@@ -111,6 +138,7 @@ class StoreStatistics:
     append_bytes_waiting: int
     append_items_peak: int
     read_only: str | None = None
+    index_problem: str | None = None
 
 
 class StorePort(Protocol):
@@ -196,8 +224,16 @@ class HousekeepingPort(Protocol):
         """Give a claim back; one that is over already is given back all the same."""
         ...
 
-    async def list(self, *, after: str = "", limit: int = 1000) -> tuple[SessionEntry, ...]:
-        """Return up to ``limit`` sessions in the order of their ids, from behind ``after``."""
+    async def list(
+        self, *, after: str = "", limit: int = 1000, waiting_only: bool = False
+    ) -> tuple[SessionEntry, ...]:
+        """Return up to ``limit`` sessions in the order of their ids, from behind ``after``.
+
+        Args:
+            after: The last id of the page before.
+            limit: Length of a page.
+            waiting_only: Leave out sessions in which no approval waits to be decided.
+        """
         ...
 
     async def trim(self, claim: Claim, before_seq: int) -> None:
@@ -210,6 +246,24 @@ class HousekeepingPort(Protocol):
 
     async def remove(self, claim: Claim) -> None:
         """Remove the session with all its records; the claim is over."""
+        ...
+
+    async def compact(self, *, bytes_max: int | None = None) -> CompactReport:
+        """Give back the space of records that were trimmed or removed.
+
+        Appends go on meanwhile. Whoever is refused a record that was trimmed or removed is refused
+        it before as well as after; everything else is read as before.
+
+        Args:
+            bytes_max: Stop when so many bytes were written anew; the next call goes on. By
+                default all is done at once.
+
+        *Cancellation*: what was done up to then is kept, and the store is whole.
+
+        Raises:
+            StorageDamaged: What is to be rewritten does not check; it is left as it is.
+            StorageError: The store cannot be read or written.
+        """
         ...
 
     async def verify(self) -> VerifyReport:

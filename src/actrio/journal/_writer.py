@@ -10,6 +10,7 @@ an ask costs. Whoever opens the store owns it.
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -36,6 +37,9 @@ WAITING_ITEMS_MAX: Final = 10_000
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes that wait to be written: two of the largest appends."""
 
+INDEX_STEP: Final = 500
+"""Sessions whose rows are made in one go: that holds the loop for half a millisecond."""
+
 CLOSE_SECONDS: Final = 10.0
 """How long closing waits for what was accepted to be written."""
 
@@ -60,6 +64,7 @@ class Writer:
         self._requests: deque[Request] = deque()
         self._work = Slot()
         self._dirty = Slot()
+        self._index_due = Slot()
         self._settled = trio.lowlevel.ParkingLot()
         self._writing = False
         # `none` only: the last seq of each session whose acknowledged appends are not written yet.
@@ -69,11 +74,13 @@ class Writer:
         self._running = trio.CancelScope(shield=True)
         # One commit or claim, and one sync beside it.
         self._threads = trio.CapacityLimiter(2)
+        self._housekeeping = trio.CapacityLimiter(1)
         self.ended: StorageError | None = None
         self._records = self._commits = self._syncs = self._bytes = 0
 
     def statistics(self) -> StoreStatistics:
         """Return how much waits and how much was done."""
+        problem = self.files.index_problem
         return StoreStatistics(
             sessions=len(self.files.index),
             claims=len(self.files.claims.table.held),
@@ -85,6 +92,7 @@ class Writer:
             append_bytes_waiting=self.room.bytes,
             append_items_peak=self.room.items_peak,
             read_only=self.ended.message if self.ended is not None else None,
+            index_problem=problem.problem if problem is not None else None,
         )
 
     # --- asking
@@ -140,6 +148,17 @@ class Writer:
         await request.outcome(self._requests.remove)
         return request.answer
 
+    async def between(self, work: Callable[[], T]) -> T:
+        """Call ``work``, which does not block, while nothing else looks at or changes the index."""
+        if self.ended is not None:
+            return work()
+        request = Request(None, work)
+        self._requests.append(request)
+        self._work.wake()
+        await request.outcome(self._requests.remove)
+        answer: T = request.answer
+        return answer
+
     async def entry(self, session: str) -> Entry | None:
         # A look at one file's status stays in memory, and a thread for it would cost ten times it.
         if not self.is_ours(session) or not self.files.claims.current:
@@ -188,9 +207,13 @@ class Writer:
             request.taken = True
         asked = [request.what for request in requests if request.what is not None]
         try:
-            answers = iter(await self.in_thread(self.files.claim, asked))
+            if any(request.work is None for request in requests):
+                answers = iter(await self.in_thread(self.files.claim, asked))
             for request in requests:
-                request.answer = next(answers) if request.what is not None else None
+                if request.work is not None:
+                    request.answer = request.work()
+                elif request.what is not None:
+                    request.answer = next(answers)
                 request.settle()
         except ActrioError as error:
             for request in requests:
@@ -264,6 +287,8 @@ class Writer:
             self._ahead.pop(waiting.session, None)
         if commit.data and not commit.sync:
             self._dirty.wake()
+        if self.files.index_due:
+            self._index_due.wake()
         if self.watched:
             for session in commit.changes:
                 if session in self.watched:
@@ -304,12 +329,57 @@ class Writer:
             if not self.files.writer.dirty:
                 await self._dirty.park()
             await trio.sleep(self._batch_seconds)
-            try:
-                await self.in_thread(self.files.sync)
-                self._syncs += 1
-            except StorageError as error:
-                self._end(error)
+            if not await self.synced():
                 return
+
+    async def keep_index(self) -> None:
+        """Write the index file whenever opening would have to read much without it."""
+        while True:
+            if not self.files.index_due:
+                await self._index_due.park()
+            else:
+                await self.write_index()
+                if self.ended is not None:
+                    return
+
+    async def write_index(self) -> bool:
+        """Write the index file: rows are gathered in steps, so that appends go on.
+
+        A file that cannot be written is no loss: opening reads the segments instead.
+
+        Returns:
+            Whether it was written.
+        """
+        head = await self.between(self.files.index_head)
+        rows: list[bytes] = []
+        after = ""
+        while True:
+            step = functools.partial(self.files.index_rows, after, INDEX_STEP)
+            found = await self.between(step)
+            if found is None:
+                break
+            after, more = found
+            rows += more
+            await trio.lowlevel.checkpoint()
+        if not await self.synced():
+            return False
+        try:
+            return await self.in_thread(
+                self.files.write_index, head, rows, limiter=self._housekeeping
+            )
+        except StorageError:
+            self.files.index_put_off(head)
+            return False
+
+    async def synced(self) -> bool:
+        """Sync what is written; return whether that worked. If not, nothing more is written."""
+        try:
+            await self.in_thread(self.files.sync)
+        except StorageError as error:
+            self._end(error)
+            return False
+        self._syncs += 1
+        return True
 
     async def in_thread(
         self,
@@ -348,13 +418,14 @@ class Writer:
 
 
 class Request(Waiting):
-    """A claim, a release, or (``None``) the wish to see what other processes wrote."""
+    """A claim, a release, something to be called, or (neither) the wish to see what others wrote."""
 
-    __slots__ = ("answer", "what")
+    __slots__ = ("answer", "what", "work")
 
-    def __init__(self, what: ClaimRequest | None) -> None:
+    def __init__(self, what: ClaimRequest | None, work: Callable[[], Any] | None = None) -> None:
         super().__init__("claim", "", 0, 0.0)
         self.what = what
+        self.work = work
         self.answer: Any = None
 
 

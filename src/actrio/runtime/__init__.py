@@ -1,7 +1,7 @@
 """The composition root: settings in, a running tree of actors out."""
 
 from actrio.agents import Agent as Agent
-from actrio.agents import IfBusy as IfBusy
+from actrio.messages import IfBusy as IfBusy
 from actrio.runtime._agents import build_agent as build_agent
 from actrio.runtime._agents import import_named as import_named
 from actrio.runtime._load import LoadedSettings as LoadedSettings
@@ -14,5 +14,7 @@ from actrio.runtime._settings import AgentSettings as AgentSettings
 from actrio.runtime._settings import Limits as Limits
 from actrio.runtime._settings import LogSettings as LogSettings
 from actrio.runtime._settings import Settings as Settings
+from actrio.runtime._settings import StoreSettings as StoreSettings
+from actrio.runtime._settings import duration_seconds as duration_seconds
 from actrio.sessions import Session as Session
 from actrio.sessions import Turn as Turn

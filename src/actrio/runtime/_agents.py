@@ -33,6 +33,7 @@ def build_agent(found: AgentSettings, model: str, limits: Limits) -> Agent:
         options=found.options,
         steps_max=found.steps_max or limits.steps,
         if_busy=found.if_busy,
+        window_tokens=found.window_tokens,
         queue_max=limits.queue_turns if found.queue_max is None else found.queue_max,
     )
 

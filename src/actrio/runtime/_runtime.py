@@ -5,7 +5,7 @@
     /                    root supervisor
     ├── providers        one connection actor per provider, and the local model's server
     ├── agents           one actor per definition: tool switches, limits
-    └── sessions         one actor per open session, each with a restart budget of its own
+    └── sessions         one actor per session in memory, each with a restart budget of its own
 
 Started in this order and stopped in reverse: sessions end while their providers still answer.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -25,13 +26,25 @@ import structlog
 import trio
 
 from actrio.actors import ActorCrashed, ActorSnapshot, ActorSystem, open_actor_system
-from actrio.agents import Agent, IfBusy
+from actrio.agents import Agent
 from actrio.errors import InvalidRequest
 from actrio.filters import Filter
-from actrio.messages import EmbedInput, EmbedOutput, SetTool
+from actrio.journal import SessionEntry
+from actrio.messages import (
+    AnswerApproval,
+    EmbedInput,
+    EmbedOutput,
+    IfBusy,
+    PendingApproval,
+    SessionView,
+    SetTool,
+    TurnEvent,
+)
 from actrio.providers import Connections
+from actrio.runtime._secrets import record_redactor
 from actrio.runtime._settings import Settings
-from actrio.sessions import Session, SessionPool
+from actrio.runtime._stores import open_store, start_housekeeping
+from actrio.sessions import PoolLimits, Session, SessionPool, Store
 from actrio.telemetry import keep_logs_off_stdout
 
 __all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]
@@ -49,12 +62,18 @@ class RuntimeStatistics:
     turns_max: int
     sessions_open: int
     sessions_max: int
+    sessions_resident: int
+    sessions_resident_max: int
     restarts: int
     dead_letters: Mapping[str, int]
 
 
 class Runtime:
-    """A running actrio; made by `open_runtime`."""
+    """A running actrio; made by `open_runtime`.
+
+    Attributes:
+        store: Where sessions are kept.
+    """
 
     def __init__(
         self,
@@ -62,48 +81,238 @@ class Runtime:
         settings: Settings,
         connections: Connections,
         pool: SessionPool,
+        store: Store,
     ) -> None:
         self.system = system
         self.settings = settings
         self.connections = connections
+        self.store = store
         self._pool = pool
+
+    # -- sessions that are held open ---------------------------------------------------------------
 
     @asynccontextmanager
     async def session(
-        self, agent: Agent, *, id: str | None = None, if_busy: IfBusy | None = None
+        self,
+        agent: Agent,
+        *,
+        id: str | None = None,
+        user: str = "",
+        if_busy: IfBusy | None = None,
+        insist: bool = False,
+        wait: bool = False,
     ) -> AsyncIterator[Session]:
         """Open a session for the length of a block.
 
-        A session with an ``id`` can be opened again later, and by several blocks at once; one
-        without is forgotten when its block is left.
+        A session with an ``id`` is kept in the store, can be opened again later, and by several
+        blocks at once; one without is forgotten when its block is left.
+
+        Args:
+            agent: Whose session.
+            id: Its id: 1 to 200 printable characters without a slash.
+            user: Whom a new session belongs to, for the record.
+            if_busy: In place of the agent's own policy, for turns of this block.
+            insist: Take it from another process that has it open; that one is refused from then on.
+            wait: Wait until another process has let go of it.
 
         *Cancellation*: the session's turns have ended when the block has been left.
 
         Raises:
             Conflict: The id belongs to another agent's session.
+            SessionOwned: Another process has it open; says which.
             Overloaded: As many sessions are open as there may be.
+            StorageError: Its journal cannot be read or written.
         """
-        session = await self._pool.open(agent, id=id, if_busy=if_busy)
+        session = await self._pool.open(
+            agent,
+            id=id,
+            passing=id is None,
+            pin=True,
+            if_busy=if_busy,
+            insist=insist,
+            wait=wait,
+            user=user,
+        )
         try:
             yield session
         finally:
             with trio.CancelScope(shield=True) as scope:
                 scope.deadline = trio.current_time() + self.system.cancel_grace_seconds
-                await self._pool.close(session.id)
+                await self._pool.close_session(session.id, pinned=True)
 
     async def open_session(
-        self, agent: Agent, *, id: str | None = None, if_busy: IfBusy | None = None
+        self,
+        agent: Agent | str,
+        *,
+        id: str | None = None,
+        user: str = "",
+        labels: Mapping[str, str] | None = None,
+        cache_policy: str = "",
+        if_busy: IfBusy | None = None,
+        insist: bool = False,
+        wait: bool = False,
     ) -> Session:
         """Open a session that stays open until `close_session`, for servers.
 
-        Raises:
-            Conflict, Overloaded: As in `session`.
-        """
-        return await self._pool.open(agent, id=id, if_busy=if_busy)
+        It is kept in the store under its id, a new one where none is given, and leaves memory
+        while it is idle.
 
-    async def close_session(self, id: str) -> None:
-        """Let go of a session that `open_session` opened; unknown ids are left as they are."""
-        await self._pool.close(id)
+        Raises:
+            Conflict, SessionOwned, Overloaded, StorageError: As in `session`.
+            NotFound: No agent has that name.
+        """
+        found = self._pool.definition(agent) if isinstance(agent, str) else agent
+        return await self._pool.open(
+            found,
+            id=id,
+            if_busy=if_busy,
+            insist=insist,
+            wait=wait,
+            user=user,
+            labels=dict(labels or {}),
+            cache_policy=cache_policy,
+        )
+
+    async def reopen(self, id: str, *, insist: bool = False, wait: bool = False) -> Session:
+        """Open a session that there is, with the agent that its record names.
+
+        Raises:
+            NotFound: There is no such session, or its agent is not registered here.
+            SessionOwned: Another process has it open.
+        """
+        return await self._pool.open(None, id=id, insist=insist, wait=wait)
+
+    async def close_session(
+        self, id: str, *, mode: Literal["detach", "after_turn", "cancel"] = "cancel"
+    ) -> None:
+        """Let go of a session that `open_session` opened; unknown ids are left as they are.
+
+        Args:
+            id: The session's id.
+            mode: What becomes of its turns with its last holder: they go on (``detach``), are
+                waited for (``after_turn``), or end now (``cancel``).
+        """
+        await self._pool.close_session(id, mode=mode)
+
+    # -- all sessions, open or not -----------------------------------------------------------------
+
+    async def sessions(self, *, after: str = "", limit: int = 100) -> tuple[SessionEntry, ...]:
+        """Return the sessions of the store in the order of their ids.
+
+        Args:
+            after: Begin behind this id.
+            limit: Most sessions of one answer.
+        """
+        return await self._pool.list(after=after, limit=limit)
+
+    async def view(self, id: str) -> SessionView:
+        """Return a session as a value, without opening it; also one that another process has open.
+
+        Raises:
+            NotFound: There is no such session.
+        """
+        return await self._pool.view(id)
+
+    async def events(
+        self, id: str, *, from_seq: int = 0, limit: int = 1000
+    ) -> tuple[TurnEvent, ...]:
+        """Return a session's recorded events behind ``from_seq``, as they were sent.
+
+        They come from the journal: no provider is called and no tool is run.
+        """
+        return await self._pool.events(id, from_seq=from_seq, limit=limit)
+
+    async def fork(self, id: str, *, at: int | None = None, new_id: str | None = None) -> str:
+        """Make a session that begins with the history of another one; return its id.
+
+        The history stands in the other's journal and is not copied. What is open there at that
+        record is ended in the new session.
+
+        Args:
+            id: The session to begin with.
+            at: Its last record that counts; all where None.
+            new_id: The new session's id; a made-up one where None.
+
+        Raises:
+            NotFound: There is no such session.
+            InvalidRequest: It has no such record.
+            Conflict: There is a session ``new_id`` already.
+        """
+        return await self._pool.fork(id, at=at, new_id=new_id)
+
+    async def rewind(self, id: str, to: int) -> SessionView:
+        """Take back what came after record ``to``: it is kept, and no longer counts.
+
+        What it cost stays counted, and what tools did stays done.
+
+        Raises:
+            NotFound: There is no such session.
+            InvalidRequest: It has no such record.
+            Conflict: A turn is open.
+        """
+        return await self._pool.rewind(id, to)
+
+    async def delete_session(self, id: str) -> None:
+        """End a session's turns and remove it with all its records.
+
+        Raises:
+            NotFound: There is no such session.
+            SessionOwned: Another process has it open.
+        """
+        await self._pool.delete(id)
+
+    async def prune(self, older_than_seconds: float) -> int:
+        """Remove sessions that are not open and were last written longer ago; return how many."""
+        return await self._pool.prune(older_than_seconds)
+
+    async def approvals(self, *, after: str = "", limit: int = 100) -> tuple[PendingApproval, ...]:
+        """Return what waits for a person in any session, asleep or not.
+
+        Args:
+            after: Begin behind this session's id.
+            limit: Most sessions of one answer.
+        """
+        return await self._pool.approvals(after=after, limit=limit)
+
+    async def answer(
+        self,
+        session: str,
+        approval: str,
+        decision: Literal["approved", "denied", "answered"],
+        *,
+        answer: str = "",
+        by: str = "",
+        note: str = "",
+    ) -> None:
+        """Decide what a person was asked in any session, which wakes it; see `Session.answer`.
+
+        Raises:
+            NotFound: It was decided already, or its turn has ended.
+        """
+        message = AnswerApproval(approval, decision, answer, by, note)
+        await self._pool.answer(session, message)
+
+    # -- agents ------------------------------------------------------------------------------------
+
+    def register(self, agent: Agent) -> None:
+        """Let ``agent`` be found by its name, by servers and by sessions that wake.
+
+        Raises:
+            Conflict: Another definition has that name, and sessions of it are open.
+        """
+        self._pool.register(agent)
+
+    def agents(self) -> tuple[Agent, ...]:
+        """Return all agents that can be found by name."""
+        return self._pool.definitions
+
+    def agent(self, name: str) -> Agent:
+        """Return the agent of that name.
+
+        Raises:
+            NotFound: There is none.
+        """
+        return self._pool.definition(name)
 
     async def set_tool(self, agent: Agent, name: str, *, enabled: bool) -> None:
         """Switch one of an agent's tools on or off, from the next turn on.
@@ -111,6 +320,7 @@ class Runtime:
         Raises:
             NotFound: The agent has no such tool.
         """
+        self._pool.register(agent)
         ref = await self._pool.agent(agent)
         await ref.ask(SetTool(name, enabled))
 
@@ -160,6 +370,8 @@ class Runtime:
             turns_max=self.settings.limits.turns,
             sessions_open=self._pool.open_count,
             sessions_max=self.settings.limits.sessions,
+            sessions_resident=self._pool.resident_count,
+            sessions_resident_max=self.settings.limits.sessions_resident,
             restarts=sum(node.restarts for node in self.tree().walk()),
             dead_letters={str(k): v for k, v in self.system.dead_letters.counts.items()},
         )
@@ -187,35 +399,55 @@ async def open_runtime(
         new_id: Makes an id from its prefix; random where None.
 
     *Cancellation*: every turn, stream, tool and child process has ended when the block has been
-    left.
+    left, and what was acknowledged is in the store.
 
     *Failure*: a crash inside is handled by supervision and shows in `Runtime.tree`; the block
     raises only its own errors, and `RestartBudgetExceeded` if a part that everything needs
     cannot be kept alive.
     """
     settings = settings if settings is not None else Settings()
+    env = os.environ if env is None else env
     keep_logs_off_stdout()
-    async with open_actor_system() as system:
+    async with (
+        open_store(settings.store, env=env, now=clock) as store,
+        open_actor_system() as system,
+    ):
         system.observe(_log_crash)
         connections = Connections(
-            system,
-            settings=settings.providers,
-            env=os.environ if env is None else env,
-            local=settings.local,
+            system, settings=settings.providers, env=env, local=settings.local
         )
         await connections.start()
         pool = SessionPool(
             system,
+            store=store,
             open_model=connections.open,
             filters=tuple(filters),
-            turns_max=settings.limits.turns,
-            sessions_max=settings.limits.sessions,
-            tool_threads_max=settings.limits.tool_threads,
+            limits=_pool_limits(settings),
+            owner=f"process {os.getpid()} on {socket.gethostname()}",
+            redact=record_redactor(env, settings.store.redact_fields),
             clock=clock,
             new_id=new_id or _random_id,
         )
         await pool.start()
-        yield Runtime(system, settings, connections, pool)
+        await start_housekeeping(system, pool, settings.store.retention_seconds)
+        try:
+            yield Runtime(system, settings, connections, pool, store)
+        finally:
+            pool.close()
+
+
+def _pool_limits(settings: Settings) -> PoolLimits:
+    limits = settings.limits
+    return PoolLimits(
+        turns=limits.turns,
+        sessions=limits.sessions,
+        resident=limits.sessions_resident,
+        idle_seconds=limits.idle_seconds,
+        tool_threads=limits.tool_threads,
+        stall_seconds=limits.stall_seconds,
+        approval_seconds=limits.approval_seconds,
+        retention_seconds=settings.store.retention_seconds,
+    )
 
 
 def _random_id(prefix: str) -> str:

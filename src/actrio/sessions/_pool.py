@@ -1,28 +1,86 @@
-"""The session pool: which sessions there are, and who holds them open."""
+"""The session pool: which sessions there are, who holds them open, and what is done to them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 import trio
 
-from actrio.actors import ActorSystem, ChildSpec, MailboxSpec, Ref, SupervisorRef, SupervisorSpec
-from actrio.agents import Agent, AgentActor, IfBusy, OpenModel
-from actrio.errors import Conflict, Overloaded
+from actrio.actors import (
+    ActorSystem,
+    ChildSpec,
+    MailboxSpec,
+    Ref,
+    RouteSpec,
+    SupervisorRef,
+    SupervisorSpec,
+)
+from actrio.agents import Agent, AgentActor, OpenModel, Prepared
+from actrio.errors import Conflict, InvalidRequest, NotFound, Overloaded, SessionOwned, StorageError
+from actrio.feeds import STALL_SECONDS
 from actrio.filters import Filter
-from actrio.messages import PrepareTurn, SetTool, StartTurn
-from actrio.sessions._record import SessionRecord
+from actrio.journal import (
+    Checkpoint,
+    MemoryStore,
+    Record,
+    SessionCreated,
+    SessionEntry,
+    SessionForked,
+)
+from actrio.messages import (
+    AnswerApproval,
+    CancelTurn,
+    ChangeState,
+    CompactHistory,
+    IfBusy,
+    OpenSession,
+    PendingApproval,
+    PrepareTurn,
+    ReadSession,
+    RewindSession,
+    SessionView,
+    SetTool,
+    StartTurn,
+    TurnEvent,
+    WaitTurn,
+)
+from actrio.sessions._desk import Feeds, SessionDesk
+from actrio.sessions._journal import Store, read_records, read_state, replay_from
+from actrio.sessions._line import TurnSlots
+from actrio.sessions._sealing import adopted
 from actrio.sessions._session import Session
-from actrio.sessions._session_actor import SessionActor, TurnSlots
+from actrio.sessions._session_actor import RemoveSession, RunTurn, SessionActor
+from actrio.sessions._state import snapshot_of
 from actrio.tools import ToolBox, ToolLimits
 
-__all__ = ["SessionPool"]
+__all__ = ["PoolLimits", "SessionPool"]
 
 AGENTS_MAX: Final = 10_000
 """Agents with an actor at once. Definitions are made by people or by configuration; where names
 are made up per request, those without an open session make room."""
+
+WAITERS_MAX: Final = 256
+"""Handlings of one session beside its turns: those who wait for a turn's end. As many as one
+connection may have requests in flight."""
+
+OWNED_POLL_SECONDS: Final = 0.25
+"""How often to look whether another process has let go of a session that is waited for."""
+
+
+@attrs.frozen(slots=True, kw_only=True)
+class PoolLimits:
+    """Bounds of all sessions together, see `actrio.runtime.Limits`."""
+
+    turns: int
+    sessions: int
+    resident: int
+    idle_seconds: float
+    tool_threads: int
+    stall_seconds: float = STALL_SECONDS
+    approval_seconds: float = 60.0
+    retention_seconds: float | None = None
 
 
 @attrs.define(slots=True, eq=False)
@@ -34,10 +92,10 @@ class _KnownAgent:
 
 @attrs.define(slots=True, eq=False)
 class _Opened:
-    record: SessionRecord
-    ref: Ref[StartTurn]
+    agent: Agent
+    ref: Ref[Any]
     holders: int = 1
-    keep: bool = True  # has a name of the caller's: its record outlives its last holder
+    passing: bool = False  # has no name: nothing of it is kept
 
 
 class SessionPool:
@@ -45,11 +103,12 @@ class SessionPool:
 
     Args:
         system: Where the actors live.
+        store: Where sessions are kept.
         open_model: Finds the provider connection of a model string.
         filters: The runtime's filters.
-        turns_max: Turns in flight.
-        sessions_max: Sessions open, and records kept of closed ones.
-        tool_threads_max: Threads for sync tools, for each agent.
+        limits: Bounds.
+        owner: Who writes, in words for another process that is refused.
+        redact: Takes out of a record what must not be kept.
         clock: Seconds since the epoch.
         new_id: Makes an id with a prefix.
     """
@@ -58,105 +117,130 @@ class SessionPool:
         self,
         system: ActorSystem,
         *,
+        store: Store,
         open_model: OpenModel,
         filters: tuple[Filter, ...],
-        turns_max: int,
-        sessions_max: int,
-        tool_threads_max: int,
+        limits: PoolLimits,
+        owner: str,
         clock: Callable[[], float],
         new_id: Callable[[str], str],
+        redact: Callable[[Record], Record] | None = None,
     ) -> None:
         self._system = system
+        self._store = store
         self._open_model = open_model
         self._filters = filters
-        self._sessions_max = sessions_max
-        self._clock = clock
+        self._limits = limits
         self._new_id = new_id
         # One box for all sessions of an agent: each turn that runs may have a tool at work.
-        self._tool_limits = ToolLimits(parallel_max=turns_max, threads_max=tool_threads_max)
-        self.slots = TurnSlots(turns_max)
+        self._tool_limits = ToolLimits(parallel_max=limits.turns, threads_max=limits.tool_threads)
+        self.slots = TurnSlots(limits.turns)
+        # Sessions without a name live as long as their block; they are never in the real store.
+        self._passing_store = MemoryStore(now=clock)
+        self._passing: set[str] = set()
         self._opened: dict[str, _Opened] = {}
-        # Records of closed sessions that have a caller's name, least recently closed first.
-        self._closed: dict[str, SessionRecord] = {}
         # Being stopped: a name is free again only when its last actor is gone.
-        self._going: dict[str, Ref[StartTurn]] = {}
-        # Opening is quick and has several steps: one at a time, so that a name is taken once.
-        self._opening = trio.Lock()
+        self._going: dict[str, Ref[Any]] = {}
+        # Opening has several steps: one at a time for each name, so that it is taken once.
+        self._opening: dict[str, trio.Lock] = {}
         self._agents: dict[str, _KnownAgent] = {}
+        # Starting an agent has several steps: one at a time, so that a name is taken once.
+        self._starting = trio.Lock()
+        self._registered: dict[str, Agent] = {}
         self._under_agents: SupervisorRef
-        self._under_sessions: SupervisorRef
+        self._desk = SessionDesk(
+            store_of=self._store_of,
+            passing=self._passing,
+            owner=owner,
+            prepare=self._prepare,
+            agent=self.definition,
+            slots=self.slots,
+            feeds=Feeds(self._store_of, clock=clock, stall_seconds=limits.stall_seconds),
+            clock=clock,
+            new_id=new_id,
+            approval_seconds=limits.approval_seconds,
+            retention_seconds=limits.retention_seconds,
+            redact=redact,
+        )
 
     async def start(self) -> None:
         """Start the supervisors; sessions last, so that they are stopped first."""
-        pool: dict[str, Any] = {"on_exceeded": "quarantine", "stop_order": "together"}
         self._under_agents = await self._system.supervise(
-            SupervisorSpec("agents", children_max=AGENTS_MAX, **pool)
+            SupervisorSpec(
+                "agents", children_max=AGENTS_MAX, on_exceeded="quarantine", stop_order="together"
+            )
         )
-        self._under_sessions = await self._system.supervise(
-            SupervisorSpec("sessions", children_max=self._sessions_max, **pool)
+        accepts = (
+            StartTurn,
+            OpenSession,
+            ReadSession,
+            WaitTurn,
+            ChangeState,
+            AnswerApproval,
+            CompactHistory,
+            RewindSession,
+            CancelTurn,
+            RunTurn,
+            RemoveSession,
+        )
+        await self._system.route(
+            RouteSpec(
+                "/sessions/{id}",
+                lambda values: SessionActor(values["id"], self._desk),
+                idle_seconds=self._limits.idle_seconds,
+                resident_max=self._limits.resident,
+                child=ChildSpec("session", _routed, accepts=accepts, concurrency=WAITERS_MAX + 2),
+            )
         )
 
-    async def open(
-        self, agent: Agent, *, id: str | None = None, if_busy: IfBusy | None = None
-    ) -> Session:
-        """Open a session, or hold one open that is open already.
+    def close(self) -> None:
+        """End all subscriptions; the actors are stopped by their system."""
+        self._desk.feeds.close()
+
+    def _store_of(self, session: str) -> Store:
+        return self._passing_store if session in self._passing else self._store
+
+    # -- agents ------------------------------------------------------------------------------------
+
+    def register(self, agent: Agent) -> None:
+        """Let ``agent`` be found by its name; it takes the place of one of the same name.
 
         Raises:
-            Conflict: The session belongs to another agent, or another agent has that name.
-            Overloaded: As many sessions are open as there may be.
+            Conflict: Another definition has that name, and sessions of it are open.
         """
-        session_id = id if id is not None else self._new_id("s")
-        async with self._opening:
-            return await self._open(agent, session_id, if_busy, keep=id is not None)
+        known = self._agents.get(agent.name)
+        if known is not None and known.agent != agent and known.sessions:
+            raise _name_taken(agent.name)
+        self._registered[agent.name] = agent
+        while len(self._registered) > AGENTS_MAX:
+            del self._registered[next(iter(self._registered))]
 
-    async def _open(
-        self, agent: Agent, session_id: str, if_busy: IfBusy | None, *, keep: bool
-    ) -> Session:
-        if (going := self._going.get(session_id)) is not None:
-            await self._system.stop(going)
-        if (opened := self._opened.get(session_id)) is not None:
-            _same_agent(opened.record, agent)
-            opened.holders += 1
-            return Session(opened.record, opened.ref, self._new_id)
-        record = self._closed.get(session_id) or SessionRecord(session_id, agent)
-        _same_agent(record, agent)
-        if len(self._opened) >= self._sessions_max:
-            raise Overloaded(
-                f"{self._sessions_max} sessions are open.",
-                remedy="Close some, or raise limits.sessions.",
-                data={"limit": self._sessions_max},
+    @property
+    def definitions(self) -> tuple[Agent, ...]:
+        """All agents that can be found by name."""
+        known = {name: each.agent for name, each in self._agents.items()}
+        return tuple({**known, **self._registered}.values())
+
+    def definition(self, name: str) -> Agent:
+        """Return the agent of that name.
+
+        Raises:
+            NotFound: None is registered, and none has been used.
+        """
+        found = self._registered.get(name)
+        if found is None and name in self._agents:
+            found = self._agents[name].agent
+        if found is None:
+            raise NotFound(
+                f"No agent is called {name!r} here.",
+                remedy="Register it with `runtime.register(agent)`, or write an [agents] table.",
             )
-        agent_ref = await self.agent(agent)
-        ref = await self._system.spawn(
-            self._spec(record, agent_ref, if_busy or agent.if_busy), under=self._under_sessions
-        )
-        self._closed.pop(session_id, None)
-        self._opened[session_id] = _Opened(record, ref, keep=keep)
-        self._agents[agent.name].sessions += 1
-        return Session(record, ref, self._new_id)
+        return found
 
-    async def close(self, session_id: str) -> None:
-        """Let go of a session; with its last holder its actor stops.
-
-        *Cancellation*: the session is let go of; its actor ends on its own, within its bound.
-        """
-        opened = self._opened.get(session_id)
-        if opened is None:
-            return
-        opened.holders -= 1
-        if opened.holders:
-            return
-        del self._opened[session_id]
-        self._agents[opened.record.agent.name].sessions -= 1
-        if opened.keep:
-            self._closed[session_id] = opened.record
-            while len(self._closed) > self._sessions_max:
-                del self._closed[next(iter(self._closed))]
-        self._going[session_id] = opened.ref
-        try:
-            await self._system.stop(opened.ref)
-        finally:
-            self._going.pop(session_id, None)
+    async def _prepare(self, name: str) -> Prepared:
+        ref = await self.agent(self.definition(name))
+        prepared: Prepared = await ref.ask(PrepareTurn())
+        return prepared
 
     async def agent(self, agent: Agent) -> Ref[PrepareTurn | SetTool]:
         """Return the actor of ``agent``, started on first use.
@@ -164,14 +248,17 @@ class SessionPool:
         Raises:
             Conflict: Another definition has that name.
         """
+        if (known := self._agents.get(agent.name)) is not None and known.agent is agent:
+            return known.ref
+        async with self._starting:
+            return await self._agent(agent)
+
+    async def _agent(self, agent: Agent) -> Ref[PrepareTurn | SetTool]:
         if (known := self._agents.get(agent.name)) is not None:
             if known.agent == agent:
                 return known.ref
             if known.sessions:
-                raise Conflict(
-                    f"Another agent is called {agent.name!r} in this runtime.",
-                    remedy="Give each definition a name of its own, or close its sessions first.",
-                )
+                raise _name_taken(agent.name)
             await self._forget_agent(agent.name)
         if len(self._agents) >= AGENTS_MAX:
             await self._forget_unused_agent()
@@ -198,31 +285,331 @@ class SessionPool:
         if name is not None:
             await self._forget_agent(name)
 
-    def _spec(self, record: SessionRecord, agent_ref: Ref[Any], if_busy: IfBusy) -> ChildSpec:
-        queue_max = record.agent.queue_max
-        return ChildSpec(
-            record.id,
-            lambda: SessionActor(
-                record,
-                agent_ref,
-                self.slots,
-                if_busy=if_busy,
-                queue_max=queue_max,
-                clock=self._clock,
-            ),
-            accepts=StartTurn,
-            # The running turn, those in line, and one more so that a refusal is heard at once.
-            concurrency=queue_max + 2,
-        )
+    # -- opening and closing -----------------------------------------------------------------------
+
+    async def open(
+        self,
+        agent: Agent | None,
+        *,
+        id: str | None = None,
+        passing: bool = False,
+        pin: bool = False,
+        if_busy: IfBusy | None = None,
+        insist: bool = False,
+        wait: bool = False,
+        **about: Any,
+    ) -> Session:
+        """Open a session, or hold one open that is open already; see `Runtime.open_session`.
+
+        Args:
+            agent: Whose session; the one that its record names where None.
+            id: Its id; a new one where None.
+            passing: Nothing of it is kept when it is closed.
+            pin: It stays in memory while it is held.
+            if_busy: For all turns of this holder.
+            insist: Take it from another process that writes it.
+            wait: Wait until another process has let go of it.
+            about: User, labels and cache policy of a new session.
+        """
+        session_id = id if id is not None else self._new_id("s")
+        lock = self._opening.setdefault(session_id, trio.Lock())
+        try:
+            async with lock:
+                return await self._open(
+                    agent, session_id, passing, pin, if_busy, insist=insist, wait=wait, about=about
+                )
+        finally:
+            if not lock.locked():
+                self._opening.pop(session_id, None)
+
+    async def _open(
+        self,
+        agent: Agent | None,
+        session_id: str,
+        passing: bool,
+        pin: bool,
+        if_busy: IfBusy | None,
+        *,
+        insist: bool,
+        wait: bool,
+        about: dict[str, Any],
+    ) -> Session:
+        if (going := self._going.get(session_id)) is not None:
+            await self._system.stop(going)
+        opened = self._opened.get(session_id)
+        if opened is None:
+            if len(self._opened) >= self._limits.sessions:
+                raise Overloaded(
+                    f"{self._limits.sessions} sessions are open.",
+                    remedy="Close some, or raise limits.sessions.",
+                    data={"limit": self._limits.sessions},
+                )
+            if passing:
+                self._passing.add(session_id)
+            opened = await self._first_holder(agent, session_id, insist, wait, about)
+        else:
+            if agent is not None and opened.agent != agent:
+                raise _other_agent(session_id, opened.agent.name)
+            opened.holders += 1
+        if pin:
+            self._desk.pins[session_id] = self._desk.pins.get(session_id, 0) + 1
+            if session_id not in self._desk.live:
+                await opened.ref.ask(ReadSession())
+        return Session(session_id, opened.agent, opened.ref, self._desk, if_busy)
+
+    async def _first_holder(
+        self,
+        agent: Agent | None,
+        session_id: str,
+        insist: bool,
+        wait: bool,
+        about: dict[str, Any],
+    ) -> _Opened:
+        if agent is None:
+            agent = self.definition((await self.view(session_id)).agent)
+        await self.agent(agent)
+        self._agents[agent.name].sessions += 1
+        try:
+            ref = self.ref(session_id)
+            message = OpenSession(agent.name, agent.model, insist=insist, **about)
+            await self._asked(ref, message, wait=wait)
+        except BaseException:
+            self._passing.discard(session_id)
+            self._agents[agent.name].sessions -= 1
+            raise
+        self.register(agent)
+        passing = session_id in self._passing
+        opened = self._opened[session_id] = _Opened(agent, ref, passing=passing)
+        return opened
+
+    async def _asked(self, ref: Ref[Any], message: OpenSession, *, wait: bool) -> None:
+        while True:
+            try:
+                await ref.ask(message)
+            except SessionOwned:
+                if not wait:
+                    raise
+            else:
+                return
+            await trio.sleep(OWNED_POLL_SECONDS)
+
+    def ref(self, session_id: str) -> Ref[Any]:
+        """Return a session's address, whether there is such a session or not.
+
+        Raises:
+            InvalidRequest: It cannot be a session's id.
+        """
+        if not session_id or "/" in session_id:
+            raise InvalidRequest(
+                f"{session_id!r} cannot be a session's id.",
+                remedy="Use 1 to 200 printable characters without a slash.",
+            )
+        return self._system.ref(f"/sessions/{session_id}")
+
+    async def close_session(
+        self,
+        session_id: str,
+        *,
+        pinned: bool = False,
+        mode: Literal["detach", "after_turn", "cancel"] = "cancel",
+    ) -> None:
+        """Let go of a session; with its last holder its turns end, as ``mode`` says.
+
+        *Cancellation*: the session is let go of; its actor ends on its own, within its bound.
+        """
+        opened = self._opened.get(session_id)
+        if opened is None:
+            return
+        if pinned:
+            self._desk.pins[session_id] -= 1
+            if not self._desk.pins[session_id]:
+                del self._desk.pins[session_id]
+        opened.holders -= 1
+        if opened.holders:
+            return
+        del self._opened[session_id]
+        self._agents[opened.agent.name].sessions -= 1
+        if mode == "detach" and not opened.passing:
+            return
+        self._going[session_id] = opened.ref
+        try:
+            if mode == "after_turn":
+                await self._until_idle(session_id, opened.ref)
+            await self._system.stop(opened.ref)
+            if opened.passing:
+                store = self._passing_store
+                await store.remove(await store.claim(session_id, "nobody", insist=True))
+        finally:
+            self._going.pop(session_id, None)
+            self._passing.discard(session_id)
+
+    async def _until_idle(self, session_id: str, ref: Ref[Any]) -> None:
+        while (state := self._desk.live.get(session_id)) is not None and state.line:
+            if state.open[state.line[0]].waits:
+                return  # for a person, perhaps for days
+            await ref.ask(WaitTurn(state.line[0]))
 
     @property
     def open_count(self) -> int:
         return len(self._opened)
 
+    @property
+    def resident_count(self) -> int:
+        return len(self._desk.live)
 
-def _same_agent(record: SessionRecord, agent: Agent) -> None:
-    if record.agent != agent:
-        raise Conflict(
-            f"Session {record.id} belongs to agent {record.agent.name!r}.",
-            remedy="Open it with that agent, or use another id.",
+    # -- what is known of sessions, open or not ----------------------------------------------------
+
+    async def list(self, *, after: str = "", limit: int = 100) -> tuple[SessionEntry, ...]:
+        """Return sessions of the store in the order of their ids."""
+        return await self._store.list(after=after, limit=limit)
+
+    async def view(self, session_id: str) -> SessionView:
+        """Return a session as a value, read from the store where it is not in memory.
+
+        Raises:
+            NotFound: There is no such session.
+        """
+        state = self._desk.live.get(session_id)
+        if state is None:
+            state = await read_state(self._store_of(session_id), session_id)
+        else:
+            await trio.lowlevel.checkpoint()
+        return state.view()
+
+    async def events(
+        self, session_id: str, *, from_seq: int = 0, limit: int = 1000
+    ) -> tuple[TurnEvent, ...]:
+        """Return recorded events behind ``from_seq``, from the journal."""
+        found = await replay_from(
+            self._store_of(session_id), session_id, from_seq, events_max=limit
         )
+        return tuple(found.events[:limit])  # type: ignore[arg-type]
+
+    async def approvals(self, *, after: str = "", limit: int = 100) -> tuple[PendingApproval, ...]:
+        """Return what waits for a person in any session, asleep or not."""
+        found: list[PendingApproval] = []
+        for entry in await self._store.list(after=after, limit=limit, waiting_only=True):
+            found += (await self.view(entry.session)).approvals
+        return tuple(found)
+
+    async def answer(self, session_id: str, message: AnswerApproval) -> None:
+        """Hand a person's decision to a session, which wakes it."""
+        await self.ref(session_id).ask(message)
+
+    async def rewind(self, session_id: str, to_seq: int) -> SessionView:
+        """Take back what came after record ``to_seq``."""
+        view: SessionView = await self.ref(session_id).ask(RewindSession(to_seq))
+        return view
+
+    async def fork(self, session_id: str, *, at: int | None, new_id: str | None) -> str:
+        """Make a session that begins with another one's history, by reference.
+
+        Raises:
+            NotFound: There is no such session.
+            InvalidRequest: It has no record ``at``.
+            Conflict: The new id is taken.
+        """
+        store = self._store_of(session_id)
+        records = await read_records(store, session_id, at)
+        seq = records[-1].seq
+        parent = await read_state(store, session_id, seq)
+        child = new_id if new_id is not None else self._new_id("s")
+        self.ref(child)
+        made: list[Record] = [
+            SessionCreated(
+                agent=parent.agent,
+                user=parent.user,
+                model=parent.model,
+                cache_policy=parent.cache_policy,
+                labels=parent.labels,
+            ),
+            SessionForked(parent=session_id, parent_seq=seq),
+        ]
+        if any(isinstance(stored.record, SessionForked) for stored in records):
+            # A reference through a reference would grow into a chain; this one is copied.
+            state = adopted(parent, child, seq)
+            state.last_seq = 2
+            made.append(Checkpoint(snapshot=snapshot_of(state)))
+        claim = await self._store.claim(child, self._desk.owner)
+        try:
+            if claim.last_seq:
+                raise Conflict(
+                    f"There is a session {child} already.", remedy="Fork under another id."
+                )
+            await self._store.append(child, claim.epoch, 0, made)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await self._store.release(claim)
+        return child
+
+    async def delete(self, session_id: str) -> None:
+        """Remove a session with all its records; forks that begin with it get a copy first.
+
+        Raises:
+            NotFound: There is no such session.
+            SessionOwned: Another process writes it.
+        """
+        await self._copy_to_forks(session_id)
+        opened = self._opened.pop(session_id, None)
+        if opened is not None:
+            self._agents[opened.agent.name].sessions -= 1
+            self._desk.pins.pop(session_id, None)
+        await self.ref(session_id).ask(RemoveSession())
+
+    async def prune(self, older_than_seconds: float) -> int:
+        """Remove sessions that are not open and were last written longer ago; return how many.
+
+        One that another process has open, or that cannot be read, is left as it is.
+        """
+        oldest = self._desk.clock() - older_than_seconds
+        removed, after = 0, ""
+        while entries := await self._store.list(after=after, limit=1000):
+            after = entries[-1].session
+            for entry in entries:
+                if entry.updated >= oldest or entry.session in self._opened or entry.waiting:
+                    continue
+                try:
+                    await self.delete(entry.session)
+                except (Conflict, NotFound, StorageError):
+                    continue
+                removed += 1
+        return removed
+
+    async def _copy_to_forks(self, parent: str) -> None:
+        after = ""
+        while entries := await self._store.list(after=after, limit=1000):
+            after = entries[-1].session
+            for entry in entries:
+                if entry.checkpoint_seq == 0 and entry.session != parent:
+                    await self._copy_to(entry.session, parent)
+
+    async def _copy_to(self, child: str, parent: str) -> None:
+        records = await self._store.read(child)
+        forked = records[1].record if len(records) > 1 else None
+        if not (isinstance(forked, SessionForked) and forked.parent == parent):
+            return
+        claim = await self._store.claim(child, self._desk.owner)
+        state = self._desk.live.get(child) or await read_state(self._store, child)
+        snapshot = Checkpoint(snapshot=snapshot_of(state))
+        await self._store.append(child, claim.epoch, state.last_seq, [snapshot])
+        state.last_seq += 1
+        if child not in self._desk.live:
+            await self._store.release(claim)
+
+
+def _routed() -> Any:
+    raise AssertionError("a route makes its own factory")
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(
+        f"Another agent is called {name!r} in this runtime.",
+        remedy="Give each definition a name of its own, or close its sessions first.",
+    )
+
+
+def _other_agent(session_id: str, name: str) -> Conflict:
+    return Conflict(
+        f"Session {session_id} belongs to agent {name!r}.",
+        remedy="Open it with that agent, or use another id.",
+    )

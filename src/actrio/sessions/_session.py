@@ -2,68 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, cast
 
 import trio
 
 from actrio.actors import Ref, ReplyStream
-from actrio.agents import Agent, IfBusy
+from actrio.agents import Agent
 from actrio.errors import ActorStopped, ActrioError, Conflict, TurnAborted
-from actrio.feeds import merge_deltas
+from actrio.feeds import Subscription, merge_deltas
 from actrio.messages import (
+    AnswerApproval,
     CancelTurn,
+    ChangeState,
+    CompactHistory,
+    IfBusy,
     Message,
+    ReadSession,
+    SessionView,
     StartTurn,
+    TurnAccepted,
     TurnEvent,
     TurnResult,
     UserMessage,
+    WaitTurn,
     user_message,
 )
-from actrio.sessions._record import SessionRecord
+from actrio.sessions._desk import SessionDesk
+from actrio.sessions._session_actor import CONTINUE
+from actrio.sessions._state import SessionState
 
-__all__ = ["Session", "Turn"]
+__all__ = ["Prompt", "Session", "Turn"]
+
+Prompt = str | UserMessage | list[Any] | tuple[Any, ...]
+"""What the user says: text, parts, or a finished message."""
 
 
 class Session:
     """A conversation. Made by `Runtime.session`; any task of the program may use it."""
 
     def __init__(
-        self, record: SessionRecord, ref: Ref[StartTurn], new_id: Callable[[str], str]
+        self,
+        session_id: str,
+        agent: Agent,
+        ref: Ref[Any],
+        desk: SessionDesk,
+        if_busy: IfBusy | None = None,
     ) -> None:
-        self._record = record
-        self._new_id = new_id
+        self.id = session_id
+        self.agent = agent
         self.ref = ref
+        self._desk = desk
+        self._if_busy: IfBusy | None = if_busy
 
     @property
-    def id(self) -> str:
-        return self._record.id
-
-    @property
-    def agent(self) -> Agent:
-        return self._record.agent
+    def _state(self) -> SessionState:
+        state = self._desk.live.get(self.id)
+        if state is None:
+            raise Conflict(
+                f"Session {self.id} is not in memory.",
+                remedy="Ask for `await session.view()`, or hold it open with `runtime.session(…)`.",
+            )
+        return state
 
     @property
     def history(self) -> tuple[Message, ...]:
-        """Everything said so far that a model is shown; always valid for a provider."""
-        return tuple(self._record.history)
+        """Everything said so far that a model is shown; always valid for a provider.
+
+        Raises:
+            Conflict: The session has left memory; `view` reads it.
+        """
+        return tuple(self._state.history)
 
     @property
     def turns(self) -> int:
-        """Turns that have ended, however they ended."""
-        return self._record.turns
+        """Turns that have ended, however they ended.
+
+        Raises:
+            Conflict: The session has left memory; `view` reads it.
+        """
+        return self._state.turns_ended
 
     def __repr__(self) -> str:
-        return f"<Session {self.id} of {self.agent.name}, {len(self._record.history)} messages>"
+        return f"<Session {self.id} of {self.agent.name}>"
 
-    def turn(
-        self,
-        prompt: str | UserMessage | list[Any] | tuple[Any, ...],
-        *,
-        if_busy: IfBusy | None = None,
-        id: str | None = None,
-    ) -> Turn:
+    # -- turns that belong to the caller -----------------------------------------------------------
+
+    def turn(self, prompt: Prompt, *, if_busy: IfBusy | None = None, id: str | None = None) -> Turn:
         """Return a turn that begins when its ``async with`` block is entered.
 
         Args:
@@ -75,15 +101,9 @@ class Session:
             InvalidRequest: The prompt is empty or of a wrong type.
             LimitExceeded: The prompt is too long.
         """
-        message = user_message(prompt)
-        return Turn(self.ref, StartTurn(id or self._new_id("t"), message, if_busy))
+        return Turn(self.ref, self._start(prompt, if_busy, id))
 
-    async def ask(
-        self,
-        prompt: str | UserMessage | list[Any] | tuple[Any, ...],
-        *,
-        if_busy: IfBusy | None = None,
-    ) -> TurnResult:
+    async def ask(self, prompt: Prompt, *, if_busy: IfBusy | None = None) -> TurnResult:
         """Run a whole turn and return its result.
 
         *Backpressure*: waits for a turn slot of the runtime, and behind this session's own turns.
@@ -92,9 +112,81 @@ class Session:
         Raises:
             ActrioError: The turn failed or was cancelled by somebody else.
         """
-        message = user_message(prompt)
-        result: TurnResult = await self.ref.ask(StartTurn(self._new_id("t"), message, if_busy))
+        result: TurnResult = await self.ref.ask(self._start(prompt, if_busy, None))
         return result.raise_for_outcome()
+
+    def _start(
+        self,
+        prompt: Prompt,
+        if_busy: IfBusy | None,
+        id: str | None,
+        **more: Any,
+    ) -> StartTurn:
+        turn = id or self._desk.new_id("t")
+        return StartTurn(turn, user_message(prompt), if_busy or self._if_busy, **more)
+
+    # -- turns that go on by themselves ------------------------------------------------------------
+
+    async def submit(
+        self,
+        prompt: Prompt,
+        *,
+        if_busy: IfBusy | None = None,
+        id: str | None = None,
+        key: str = "",
+        caller: str = "",
+    ) -> TurnAccepted:
+        """Hand a turn over to the session and return once it is accepted, which is recorded.
+
+        It goes on whatever becomes of the caller, across a restart of the process too.
+
+        Args:
+            prompt: What the user says.
+            if_busy: In place of the agent's own ``if_busy``.
+            id: The turn's id, where the caller has one.
+            key: Idempotency key: a second call with it joins the first one's turn.
+            caller: Who says it, for the record.
+
+        *Cancellation*: cancelled means it was not accepted, or that it was and goes on.
+
+        Raises:
+            Conflict: A turn runs, and ``if_busy`` is ``reject``.
+            Overloaded: As many turns wait in the session as may.
+            StorageError: It could not be recorded.
+        """
+        start = self._start(prompt, if_busy, id, owned=False, key=key, caller=caller)
+        return cast("TurnAccepted", await self.ref.ask(start))
+
+    async def resume(self, turn: str | None = None, *, id: str | None = None) -> TurnAccepted:
+        """Continue a turn that a shutdown or a crash cut off, as a turn of its own.
+
+        The model is called anew, which costs; no tool is run again.
+
+        Args:
+            turn: Which; by default the last one that was cut off.
+            id: The new turn's id, where the caller has one.
+
+        Raises:
+            Conflict: There is no such turn, or it was not cut off.
+        """
+        if turn is None:
+            cut = [each.turn for each in (await self.view()).turns if each.resumable]
+            if not cut:
+                raise Conflict(
+                    f"No turn of session {self.id} was cut off lately.",
+                    remedy="There is nothing to continue; send a message.",
+                )
+            turn = cut[-1]
+        start = self._start(CONTINUE, None, id, owned=False, resumes=turn)
+        return cast("TurnAccepted", await self.ref.ask(start))
+
+    async def wait(self, turn: str) -> TurnResult:
+        """Return the result of a turn when it has ended; at once if it has.
+
+        Raises:
+            NotFound: The session has had no such turn.
+        """
+        return cast("TurnResult", await self.ref.ask(WaitTurn(turn)))
 
     def cancel(self, turn: str | None = None, *, reason: str = "user") -> None:
         """Cancel a turn by its id, or the one that runs; its owner sees ``turn.cancelled``.
@@ -105,6 +197,82 @@ class Session:
             self.ref.control(CancelTurn(turn, reason))
         except ActorStopped:
             return  # its turns have ended, which is what was asked for
+
+    def subscribe(self, from_seq: int | None = None, *, pace: bool = False) -> Subscription:
+        """Return all events of the session behind event ``from_seq``: what was, then what comes.
+
+        ``async with session.subscribe(n) as events: async for event in events: …``. Replayed are
+        recorded events; they go over into live ones without a gap or a duplicate. Where records
+        are no longer kept, a `Gap` says so.
+
+        Args:
+            from_seq: The bookmark: the ``seq`` of the last event already seen, 0 for all. Only
+                what comes from now on where None.
+            pace: Let turns wait for this reader, for up to the runtime's ``stall_seconds``. A
+                reader that is not waited for loses deltas when it falls behind, nothing else.
+
+        Raises:
+            Overloaded: On entry: the session has as many subscribers as it may.
+        """
+        return self._desk.feeds.of(self.id).subscribe(from_seq, pace=pace)
+
+    # -- the session itself ------------------------------------------------------------------------
+
+    async def view(self) -> SessionView:
+        """Return the session as a value: history, state, turns, approvals, metrics."""
+        return cast("SessionView", await self.ref.ask(ReadSession()))
+
+    async def change_state(
+        self, values: Mapping[str, Any], *, remove: Sequence[str] = (), by: str = ""
+    ) -> Mapping[str, Any]:
+        """Change ``session.state`` and return it.
+
+        Args:
+            values: Keys and their new values, as JSON has them.
+            remove: Keys that go.
+            by: Who does it, for the record.
+
+        Raises:
+            InvalidRequest: A value has no JSON form.
+            LimitExceeded: The state would grow beyond its bound.
+        """
+        change = ChangeState(dict(values), tuple(remove), by)
+        return cast("Mapping[str, Any]", await self.ref.ask(change))
+
+    async def answer(
+        self,
+        approval: str,
+        decision: Literal["approved", "denied", "answered"],
+        *,
+        answer: str = "",
+        by: str = "",
+        note: str = "",
+    ) -> None:
+        """Decide what a person was asked; see `ApprovalRequested`.
+
+        Args:
+            approval: Its id.
+            decision: About a call: approved or denied; about a question: answered or denied.
+            answer: What the tool is told, where it asked.
+            by: Who decides.
+            note: What the model is told with it.
+
+        Raises:
+            NotFound: It was decided already, or its turn has ended.
+        """
+        await self.ref.ask(AnswerApproval(approval, decision, answer, by, note))
+
+    async def compact(self, summary: str, *, messages: int | None = None) -> SessionView:
+        """Let ``summary`` stand for the oldest messages of the history.
+
+        Args:
+            summary: What the model is shown in their place.
+            messages: How many, cut back to whole turns; all where None.
+
+        Raises:
+            Conflict: A turn is open.
+        """
+        return cast("SessionView", await self.ref.ask(CompactHistory(summary, messages)))
 
 
 class Turn:

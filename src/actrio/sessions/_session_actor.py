@@ -1,221 +1,441 @@
 """The session actor: the one writer of a conversation.
 
-A turn is a deferred handling, so the actor hears a cancel while it runs. Turns stand in line and
-run one at a time; whoever streams a turn owns it, and its leaving cancels it::
+It exists by its address, ``/sessions/ID``: the first message makes it, and with it comes what the
+journal knows; idle, it writes a checkpoint, gives the session back and is forgotten. A turn is a
+deferred handling, so the actor hears a cancel while one runs.
 
-    StartTurn ──► refuse (busy, line full) | stand in line ──► slot ──► run ──► keep ──► answer
-                                                 ▲               ▲       ▲
-    CancelTurn, owner leaves, shutdown ──────────┴───────────────┴───────┘  ──► seal ──► keep
+What it does with a message while a turn runs:
 
-On every way out the history gets what `TurnRun.seal` says, in one synchronous step.
+    ============  ==============================================================================
+    ``queue``     last in line
+    ``reject``    refused; nothing is recorded
+    ``interrupt`` recorded; the running turn is cancelled; next, before those that stood in line
+    ``rollback``  the same, and the running turn leaves nothing in the history
+    ``steer``     recorded; taken in by the running turn with its next step; else next in line
+    ============  ==============================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
+import attrs
 import trio
 
-from actrio.actors import Actor, Context, Ref
-from actrio.agents import IfBusy, Prepared, TurnRun
-from actrio.errors import ActrioError, Conflict, Overloaded, TurnAborted
-from actrio.feeds import TurnFeed
-from actrio.messages import (
-    CancelTurn,
-    Event,
-    Outcome,
-    PrepareTurn,
-    StartTurn,
-    TurnCancelled,
-    TurnCompleted,
-    TurnFailed,
-    TurnResult,
+from actrio.actors import Actor, Context, ExitReason
+from actrio.errors import (
+    ActrioError,
+    Conflict,
+    InvalidRequest,
+    MailboxFull,
+    NotFound,
+    Overloaded,
+    SessionFenced,
+    StorageError,
 )
-from actrio.sessions._record import SessionRecord
+from actrio.journal import (
+    ApprovalDecided,
+    Checkpoint,
+    HistoryCompacted,
+    InputAccepted,
+    SessionCreated,
+    SessionRewound,
+)
+from actrio.messages import (
+    TERMINAL_EVENTS,
+    AnswerApproval,
+    CancelTurn,
+    ChangeState,
+    CompactHistory,
+    OpenSession,
+    ReadSession,
+    RewindSession,
+    SessionView,
+    StartTurn,
+    TurnAccepted,
+    TurnResult,
+    WaitTurn,
+)
+from actrio.sessions._desk import SessionDesk
+from actrio.sessions._fold import replayed
+from actrio.sessions._journal import SessionJournal, oldest_records, read_state
+from actrio.sessions._line import TurnInLine
+from actrio.sessions._sealing import beginnings, closed, sealing
+from actrio.sessions._state import SessionState, snapshot_of
+from actrio.sessions._turns import SessionTurns
 
-__all__ = ["SessionActor", "TurnSlots"]
+__all__ = ["CONTINUE", "RemoveSession", "RunTurn", "SessionActor"]
 
-
-class TurnSlots:
-    """Turns in flight in the whole runtime, bounded and first come, first served."""
-
-    def __init__(self, turns_max: int) -> None:
-        self._limiter = trio.CapacityLimiter(turns_max)
-        self.peak = 0
-
-    async def __aenter__(self) -> None:
-        await self._limiter.acquire_on_behalf_of(trio.lowlevel.current_task())
-        self.peak = max(self.peak, self.taken)
-
-    async def __aexit__(self, *_exc: object) -> None:
-        self._limiter.release_on_behalf_of(trio.lowlevel.current_task())
-
-    @property
-    def taken(self) -> int:
-        return int(self._limiter.borrowed_tokens)
-
-    @property
-    def waiting(self) -> int:
-        return int(self._limiter.statistics().tasks_waiting)
-
-
-class _TurnInLine:
-    """A turn that was accepted and has not ended."""
-
-    __slots__ = ("cancel_reason", "first", "id", "kept", "run", "scope")
-
-    def __init__(self, turn_id: str) -> None:
-        self.id = turn_id
-        self.scope = trio.CancelScope()
-        self.cancel_reason = "owner"  # overwritten by a CancelTurn; else its owner left
-        self.run: TurnRun | None = None  # once it has come to the head of the line
-        self.first = trio.Event()  # set when no accepted turn stands before it
-        self.kept = False  # its messages are in the history
+CONTINUE: Final = "Go on from where you were cut off."
+"""What a model is told when a turn is continued: some take an unfinished answer for a finished one."""
 
 
-class SessionActor(Actor[StartTurn]):
-    """Takes `StartTurn` (streamed: events; answer: `TurnResult`) and, as control, `CancelTurn`.
+@attrs.frozen(slots=True)
+class RunTurn:
+    """To the session itself: a turn that is open in the journal has no task yet."""
+
+    turn: str
+
+
+@attrs.frozen(slots=True)
+class RemoveSession:
+    """To a session: end all turns and remove the session with all its records."""
+
+
+class SessionActor(Actor[Any]):
+    """Takes what `actrio.messages` says to a session; see there for the answers.
 
     Args:
-        record: The session itself.
-        agent: Its agent's actor.
-        slots: The runtime's turn slots.
-        if_busy: What to do with a message while a turn runs.
-        queue_max: Turns that may stand in line.
-        clock: Seconds since the epoch, for events.
+        session: Its id.
+        desk: What all sessions share.
     """
 
-    def __init__(
-        self,
-        record: SessionRecord,
-        agent: Ref[PrepareTurn],
-        slots: TurnSlots,
-        *,
-        if_busy: IfBusy,
-        queue_max: int,
-        clock: Callable[[], float],
-    ) -> None:
-        self._record = record
-        self._agent = agent
-        self._slots = slots
-        self._if_busy = if_busy
-        self._queue_max = queue_max
-        self._clock = clock
-        # Accepted and not ended, in order.
-        self._turns: dict[str, _TurnInLine] = {}
-        # Those of them that have not run to their end; the first one runs. A place is taken on
-        # acceptance, because Trio starts the tasks of deferred handlings in no order.
-        self._line: dict[str, _TurnInLine] = {}
+    def __init__(self, session: str, desk: SessionDesk) -> None:
+        self._session = session
+        self._desk = desk
+        self._turns: SessionTurns | None = None  # None: not read yet, or lost
 
-    async def receive(self, message: StartTurn, ctx: Context) -> Any:
-        if message.turn in self._turns:
+    # -- coming and going --------------------------------------------------------------------------
+
+    async def on_start(self, ctx: Context) -> None:
+        if self._session in self._desk.pins and ctx.generation > 1:
+            # Somebody holds it: after a crash it is there again before anything is asked.
+            try:
+                await self._loaded(ctx)
+            except ActrioError:
+                return  # the next message tries again, and its sender is told
+
+    def may_sleep(self) -> bool:
+        return self._session not in self._desk.pins
+
+    async def on_stop(self, _ctx: Context, reason: ExitReason) -> None:
+        turns, self._turns = self._turns, None
+        self._desk.live.pop(self._session, None)
+        kept = self._session not in self._desk.passing
+        if turns is not None and kept and reason != "error" and turns.lost is None:
+            await turns.book.close()
+        self._desk.feeds.forget_unused(self._session)
+
+    async def _loaded(self, ctx: Context, *, insist: bool = False) -> SessionTurns:
+        """Return the session, read from its journal if it is not in memory.
+
+        Raises:
+            SessionOwned: Another process writes it.
+            StorageError: It cannot be read, or what was cut off cannot be set right.
+        """
+        if self._turns is not None and self._turns.lost is None:
+            return self._turns
+        if self._turns is not None:
+            await self._given_up(self._turns)
+        desk = self._desk
+        book = await SessionJournal.open(
+            desk.store_of(self._session),
+            self._session,
+            owner=desk.owner,
+            insist=insist,
+            clock=desk.clock,
+            redact=desk.redact,
+            retention_seconds=desk.retention_seconds,
+        )
+        turns = SessionTurns(book, desk)
+        records = tuple(sealing(book.state, "crash"))
+        if records:
+            await turns.write(*records)
+        self._turns = turns
+        desk.live[self._session] = book.state
+        for name in book.state.line:
+            self._call(name, ctx)
+        return turns
+
+    async def _given_up(self, turns: SessionTurns) -> None:
+        """Let go of a journal that could not be written: its turns end, and it is read again."""
+        self._turns = None
+        self._desk.live.pop(self._session, None)
+        for turn in list(turns.inside.values()):
+            turn.cancel("the journal failed")
+            await turn.done.wait()
+        if not isinstance(turns.lost, SessionFenced):
+            await turns.book.close()
+
+    def _call(self, turn_id: str, ctx: Context) -> None:
+        """Have an open turn run that has no task, if it can go on."""
+        turns = self._turns
+        assert turns is not None
+        turn = turns.state.open[turn_id]
+        undecided = any(call.waits and call.leave is None for call in turn.calls)
+        if turn_id in turns.inside or undecided:
+            return
+        try:
+            ctx.ref.tell_nowait(RunTurn(turn_id))
+        except MailboxFull:
+            return  # those who stand there are served first; the next opening calls it again
+
+    # -- messages ----------------------------------------------------------------------------------
+
+    async def receive(self, message: Any, ctx: Context) -> Any:
+        if isinstance(message, OpenSession):
+            return await self._open(message, ctx)
+        turns = await self._loaded(ctx)
+        if not turns.state.agent:
+            raise self._unknown()
+        match message:
+            case StartTurn():
+                return await self._accept(message, turns, ctx)
+            case RunTurn(turn_id):
+                return await self._run_left(turn_id, turns, ctx)
+            case ReadSession():
+                return turns.state.view()
+            case WaitTurn(turn_id):
+                return await self._wait(turn_id, turns, ctx)
+            case ChangeState(values, removed, by):
+                return await turns.change_state(values, remove=removed, by=by)
+            case AnswerApproval():
+                return await self._answer(message, turns, ctx)
+            case CompactHistory():
+                return await self._compact(message, turns)
+            case RewindSession(to_seq):
+                return await self._rewind(to_seq, turns)
+            case RemoveSession():
+                return await self._remove(turns, ctx)
+
+    async def on_control(self, message: Any, ctx: Context) -> None:
+        assert isinstance(message, CancelTurn)
+        try:
+            turns = await self._loaded(ctx)
+        except ActrioError:
+            return  # it does not run here
+        wanted = message.turn if message.turn is not None else next(iter(turns.state.line), None)
+        if wanted is None:
+            return
+        if (turn := turns.inside.get(wanted)) is not None:
+            turn.cancel(message.reason)
+        elif turns.lost is None:
+            try:
+                await turns.end_aside(wanted, message.reason)
+            except StorageError:
+                return  # the next message to this session is told
+
+    def _unknown(self) -> NotFound:
+        return NotFound(
+            f"There is no session {self._session}.",
+            remedy="Create it, or list the sessions that there are.",
+        )
+
+    async def _open(self, message: OpenSession, ctx: Context) -> SessionView:
+        turns = await self._loaded(ctx, insist=message.insist)
+        state = turns.state
+        if not state.agent:
+            await turns.write(
+                SessionCreated(
+                    agent=message.agent,
+                    user=message.user,
+                    model=message.model,
+                    cache_policy=message.cache_policy,
+                    labels=dict(message.labels),
+                )
+            )
+        elif message.agent not in ("", state.agent):
             raise Conflict(
-                f"Session {self._record.id} has a turn {message.turn} already.",
+                f"Session {self._session} belongs to agent {state.agent!r}.",
+                remedy="Open it with that agent, or use another id.",
+            )
+        return state.view()
+
+    # -- turns -------------------------------------------------------------------------------------
+
+    async def _accept(self, message: StartTurn, turns: SessionTurns, ctx: Context) -> Any:
+        state = turns.state
+        if message.key and (known := state.keys.get(message.key)) is not None:
+            return await self._join(known, message, turns, ctx)
+        if message.turn in state.open or message.turn in state.ended:
+            raise Conflict(
+                f"Session {self._session} has a turn {message.turn} already.",
                 remedy="Give each turn an id of its own, or none.",
             )
-        if self._line:
-            self._admit_behind(message)
-        turn = self._turns[message.turn] = self._line[message.turn] = _TurnInLine(message.turn)
-        self._call_first()
-        return ctx.defer(self._turn, message, turn, ctx)
+        if message.resumes:
+            self._check_resumable(message.resumes, state)
+        policy = message.if_busy or self._desk.agent(state.agent).if_busy
+        running = state.line[0] if state.line else None
+        if running is not None:
+            self._check_room(policy, running, state)
+        seq = state.event_seq
+        await turns.write(
+            InputAccepted(
+                turn=message.turn,
+                message=message.message,
+                if_busy=policy if running is not None else "queue",
+                into=running if policy == "steer" and running is not None else "",
+                resumes=message.resumes,
+                owned=message.owned,
+                key=message.key,
+                caller=message.caller,
+            )
+        )
+        turn = turns.enter(message.turn, owned=message.owned)
+        if running is not None and policy in ("interrupt", "rollback"):
+            await self._break_off(running, policy, turns)
+        turns.call_first()
+        if message.owned:
+            return ctx.defer(turns.run, turn, ctx)
+        position = state.line.index(turn.id) if turn.id in state.line else 0
+        accepted = TurnAccepted(self._session, turn.id, position, seq)
+        return ctx.defer(self._run_free, turn, turns, accepted, ctx)
 
-    def _admit_behind(self, message: StartTurn) -> None:
-        if (message.if_busy or self._if_busy) == "reject":
+    async def _run_free(
+        self, turn: TurnInLine, turns: SessionTurns, accepted: TurnAccepted, ctx: Context
+    ) -> TurnAccepted:
+        """Run a turn that nobody owns: it is answered at once and goes on by itself."""
+        ctx.detach(accepted)
+        await turns.run(turn, ctx)
+        return accepted
+
+    def _check_room(self, policy: str, running: str, state: SessionState) -> None:
+        if policy == "reject":
             raise Conflict(
-                f"Session {self._record.id} is busy with turn {next(iter(self._line))}.",
+                f"Session {self._session} is busy with turn {running}.",
                 remedy="Wait for its end, cancel it, or send with if_busy='queue'.",
             )
-        if len(self._line) > self._queue_max:
+        queue_max = self._desk.agent(state.agent).queue_max
+        if len(state.open) > queue_max:
             raise Overloaded(
-                f"{self._queue_max} turns wait already in session {self._record.id}.",
+                f"{queue_max} turns wait already in session {self._session}.",
                 remedy="Send the next one when one of them has ended.",
-                data={"limit": self._queue_max},
+                data={"limit": queue_max},
             )
 
-    async def on_control(self, message: Any, _ctx: Context) -> None:
-        assert isinstance(message, CancelTurn)
-        wanted = message.turn if message.turn is not None else next(iter(self._turns), None)
-        turn = self._turns.get(wanted) if wanted is not None else None
-        if turn is not None and not turn.scope.cancel_called:
-            turn.cancel_reason = message.reason
-            turn.scope.cancel(reason=message.reason)
+    def _check_resumable(self, turn_id: str, state: SessionState) -> None:
+        ended = state.ended.get(turn_id)
+        if ended is None or not ended.resumable:
+            raise Conflict(
+                f"Turn {turn_id} of session {self._session} is not one that was cut off.",
+                remedy="Only a turn that a shutdown or a crash ended can be continued.",
+            )
 
-    # -- one turn ----------------------------------------------------------------------------------
+    async def _break_off(self, running: str, policy: str, turns: SessionTurns) -> None:
+        kept = policy != "rollback"
+        reason = "interrupted" if kept else "rolled back"
+        if (turn := turns.inside.get(running)) is not None:
+            turn.cancel(reason, kept=kept)
+        else:
+            await turns.end_aside(running, reason)
 
-    async def _turn(self, message: StartTurn, turn: _TurnInLine, ctx: Context) -> TurnResult:
-        feed = TurnFeed(
-            session=self._record.id,
-            turn=message.turn,
-            numbering=self._record.numbering,
-            send=ctx.emit if ctx.is_stream else None,
-            clock=self._clock,
-        )
-        result: TurnResult | None = None
-        try:
-            with turn.scope:
-                try:
-                    result = await self._in_line(message, turn, feed)
-                finally:
-                    del self._line[message.turn]
-                    self._call_first()
-            if result is None:
-                result = self._cancelled(turn)
-                if turn.run is not None and result.error is not None:
-                    await turn.run.close_items(result.error)
-            await feed.tell(_TERMINAL[result.outcome], result=result)
-        except trio.Cancelled:
-            # The owner left, or everything stops: nobody reads the feed any more.
-            ctx.resolve(result or self._cancelled(turn))
-            raise
-        finally:
-            self._keep(turn, None)  # only a crash comes here with something unkept
-            del self._turns[message.turn]
-            self._record.turns += 1
+    async def _join(
+        self, turn_id: str, message: StartTurn, turns: SessionTurns, ctx: Context
+    ) -> Any:
+        if message.owned:
+            return await self._wait(turn_id, turns, ctx)
+        state = turns.state
+        position = state.line.index(turn_id) if turn_id in state.line else 0
+        return TurnAccepted(self._session, turn_id, position, state.event_seq, joined=True)
+
+    async def _run_left(self, turn_id: str, turns: SessionTurns, ctx: Context) -> Any:
+        """Run a turn that is open in the journal and has no task, in this handling."""
+        if turn_id not in turns.state.open or turn_id in turns.inside:
+            return None
+        turn = turns.enter(turn_id, owned=False)
+        turns.call_first()
+        return ctx.defer(turns.run, turn, ctx)
+
+    async def _wait(self, turn_id: str, turns: SessionTurns, ctx: Context) -> Any:
+        if turn_id in turns.state.open:
+            return ctx.defer(self._ended, turn_id, turns)
+        return await self._ended(turn_id, turns)
+
+    async def _ended(self, turn_id: str, turns: SessionTurns) -> TurnResult:
+        result = await turns.wait(turn_id)
+        if result is None:
+            result = await self._long_ended(turn_id)
+        if result is None:
+            raise NotFound(
+                f"Session {self._session} has had no turn {turn_id}.",
+                remedy="Its view lists the latest ones.",
+            )
         return result
 
-    async def _in_line(self, message: StartTurn, turn: _TurnInLine, feed: TurnFeed) -> TurnResult:
-        await turn.first.wait()
-        async with self._slots:
-            try:
-                prepared: Prepared = await self._agent.ask(PrepareTurn())
-                history = tuple(self._record.history)
-                turn.run = TurnRun(prepared, history, message, feed, session=self._record.id)
-                result = await turn.run.run()
-            except ActrioError as error:
-                result = _failed(turn, error)
-            # In one step with the run's end: the next turn in line must see this one's messages.
-            self._keep(turn, result.error)
-            return result
+    async def _long_ended(self, turn_id: str) -> TurnResult | None:
+        """Look for a turn in the journal that memory no longer has."""
+        records = await oldest_records(self._desk.store_of(self._session), self._session)
+        for event in replayed(self._session, records):
+            if event.turn == turn_id and isinstance(event, TERMINAL_EVENTS):
+                return event.result
+        return None
 
-    def _call_first(self) -> None:
-        if self._line:
-            next(iter(self._line.values())).first.set()
+    # -- the rest ----------------------------------------------------------------------------------
 
-    def _cancelled(self, turn: _TurnInLine) -> TurnResult:
-        error = TurnAborted(
-            f"Turn {turn.id} was cancelled ({turn.cancel_reason}).", reason=turn.cancel_reason
+    async def _answer(self, message: AnswerApproval, turns: SessionTurns, ctx: Context) -> None:
+        pending = turns.state.pending.get(message.approval)
+        if pending is None:
+            raise NotFound(
+                f"Session {self._session} has no open approval {message.approval}.",
+                remedy="It was decided already, or its turn has ended; list what is open.",
+            )
+        fits = message.decision in (
+            ("answered", "denied") if pending.about == "question" else ("approved", "denied")
         )
-        self._keep(turn, error)
-        if turn.run is not None:
-            return turn.run.cancelled(error)
-        return TurnResult(outcome="cancelled", stop_reason="cancelled", error=error, turn=turn.id)
+        if not fits:
+            raise InvalidRequest(
+                f"{message.approval} is about a {pending.about}; it cannot be {message.decision}.",
+                remedy="A call is approved or denied; a question is answered or denied.",
+            )
+        await turns.decide(
+            ApprovalDecided(
+                turn=pending.turn,
+                approval=message.approval,
+                decision=message.decision,
+                answer=message.answer,
+                by=message.by,
+                note=message.note,
+            )
+        )
+        self._call(pending.turn, ctx)
 
-    def _keep(self, turn: _TurnInLine, error: ActrioError | None) -> None:
-        """Put what the turn added into the history; the first call counts."""
-        if turn.run is not None and not turn.kept:
-            turn.kept = True
-            self._record.history.extend(turn.run.seal(error))
+    async def _compact(self, message: CompactHistory, turns: SessionTurns) -> SessionView:
+        state = turns.state
+        self._check_idle(state, "compacted")
+        wanted = len(state.history) if message.messages is None else message.messages
+        places = [
+            each for each in (*beginnings(state.history), len(state.history)) if each <= wanted
+        ]
+        if not message.summary.strip() or wanted < 1 or not places or not places[-1]:
+            raise InvalidRequest(
+                "A compaction needs a summary and at least one whole turn that it stands for.",
+                remedy="Pass the summary's text, and no number of messages for all of them.",
+            )
+        await turns.write(
+            HistoryCompacted(
+                messages=places[-1],
+                summary=message.summary,
+                summary_version=state.summary_version + 1,
+            )
+        )
+        return state.view()
 
+    async def _rewind(self, to_seq: int, turns: SessionTurns) -> SessionView:
+        state = turns.state
+        self._check_idle(state, "rewound")
+        store = self._desk.store_of(self._session)
+        past = closed(await read_state(store, self._session, to_seq), "rewind")
+        # What was spent stays spent, and what was told keeps its number.
+        past.metrics, past.turns_ended = state.metrics, state.turns_ended
+        past.keys, past.ended = state.keys, state.ended
+        past.event_seq = state.event_seq + 1
+        await turns.write(SessionRewound(to_seq=to_seq), Checkpoint(snapshot=snapshot_of(past)))
+        return turns.state.view()
 
-def _failed(turn: _TurnInLine, error: ActrioError) -> TurnResult:
-    if turn.run is not None:
-        return turn.run.failed(error)
-    return TurnResult(outcome="failed", stop_reason="error", error=error, turn=turn.id)
+    def _check_idle(self, state: SessionState, what: str) -> None:
+        if state.open:
+            raise Conflict(
+                f"Session {self._session} cannot be {what} while a turn is open.",
+                remedy="Wait for its end, or cancel it.",
+            )
 
-
-_TERMINAL: Final[dict[Outcome, type[Event]]] = {
-    "completed": TurnCompleted,
-    "failed": TurnFailed,
-    "cancelled": TurnCancelled,
-}
+    async def _remove(self, turns: SessionTurns, ctx: Context) -> None:
+        for turn in list(turns.inside.values()):
+            turn.cancel("removed")
+            with trio.move_on_after(ctx.system.cancel_grace_seconds):
+                await turn.done.wait()
+        await turns.book.remove()
+        self._turns = None
+        self._desk.live.pop(self._session, None)
+        self._desk.feeds.end(self._session)
+        ctx.stop()

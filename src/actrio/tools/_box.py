@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -56,6 +57,7 @@ class ToolBoxStatistics:
     Attributes:
         running: Calls that run now.
         waiting: Calls that wait for their place.
+        asking: Questions to persons that are open; calls that wait for one hold no place.
         peak: Most calls that ever ran at once.
         parallel_max: The configured bound of these.
         finished: Calls that ran and ended, in whatever way.
@@ -67,6 +69,7 @@ class ToolBoxStatistics:
 
     running: int
     waiting: int
+    asking: int
     peak: int
     parallel_max: int
     finished: int
@@ -79,14 +82,24 @@ class ToolBoxStatistics:
 class Slots:
     """The places and counts that every view of a box shares."""
 
-    __slots__ = ("finished", "parallel", "peak", "thread_counts", "threads")
+    __slots__ = ("asking", "finished", "parallel", "peak", "thread_counts", "threads")
 
     def __init__(self, limits: ToolLimits) -> None:
         self.parallel = trio.CapacityLimiter(limits.parallel_max)
         self.threads = trio.CapacityLimiter(limits.threads_max)
         self.thread_counts = ThreadCounts()
+        self.asking = 0
         self.peak = 0
         self.finished = 0
+
+    @contextlib.contextmanager
+    def person_asked(self) -> Iterator[None]:
+        """Count one open question for the time of the block."""
+        self.asking += 1
+        try:
+            yield
+        finally:
+            self.asking -= 1
 
 
 class ToolBox:
@@ -182,6 +195,7 @@ class ToolBox:
         return ToolBoxStatistics(
             running=parallel.borrowed_tokens,
             waiting=parallel.tasks_waiting,
+            asking=slots.asking,
             peak=slots.peak,
             parallel_max=self.limits.parallel_max,
             finished=slots.finished,

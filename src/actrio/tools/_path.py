@@ -6,8 +6,10 @@
     before_tool and around_tool filters            may change, answer or refuse the call
       is there such a tool, is it switched on       else the result says so
       arguments: size, JSON, schema                 else the result lists what is wrong
+      approval, where the tool asks for it          waits for a person, for days if need be
       a free place among parallel_max               waits
       the tool's own deadline begins
+        begun (desk): on record                     else the step ends
         run                                         in this task, or in a thread
       the result as text, within its bound
     around_tool and after_tool filters
@@ -16,19 +18,18 @@
 
 Whatever goes wrong with a call is its result, for the model to act on: a refusal by a filter (any
 `CallerError`) is one too. What ends the whole step is a filter that is broken (`FilterFailed`) or
-that asks for it by raising another `ActrioError`, such as `TurnAborted`.
+that asks for it by raising another `ActrioError`, such as `TurnAborted`; and a desk that cannot
+keep a record or ask a person, because nothing runs that is not on record.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
-from collections.abc import Awaitable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
 import attrs
-import structlog
 import trio
 
 from actrio.errors import CallerError, InvalidRequest
@@ -36,18 +37,38 @@ from actrio.filters import Filter, compile_chain
 from actrio.messages import ToolCall, ToolResult, ToolResultState
 from actrio.tools._arguments import ArgumentsInvalid, read_arguments
 from actrio.tools._box import ToolBox
+from actrio.tools._desk import TurnDesk, no_person_text, refusal_text
 from actrio.tools._ledger import CallLedger
-from actrio.tools._output import bounded, describe_error, text_of
-from actrio.tools._threads import ThreadCall
+from actrio.tools._output import bounded
+from actrio.tools._run import Run
+from actrio.tools._step import Step
 from actrio.tools._tool import OUTPUT_BYTES_MAX, Tool
-from actrio.tools._tool_context import ToolContext
 
-__all__ = ["CallObserver", "run_calls"]
+__all__ = ["CallObserver", "StepObserver", "run_calls"]
 
 _NAME_EXCERPT = 80
 """Characters of an unknown name that are quoted; no real name is longer than 64."""
 
-_log = structlog.get_logger("actrio.tools")
+T = TypeVar("T")
+
+
+class StepObserver(Protocol):
+    """Hears of each call, in the call's own task; sync or async.
+
+    ``index`` is the call's position in the model's answer, because ids need not be unique there.
+    """
+
+    def started(self, index: int, call: ToolCall, /) -> Awaitable[None] | None:
+        """Hear that ``call`` is on its way; not called for one that has its result already."""
+
+    def finished(
+        self, index: int, call: ToolCall, result: ToolResult, run_seconds: float, /
+    ) -> Awaitable[None] | None:
+        """Hear what came of ``call``; not called when the step ended first.
+
+        ``run_seconds`` is how long its function ran, without the time for which it waited for a
+        person; 0 where it did not run.
+        """
 
 
 class CallObserver(Protocol):
@@ -69,7 +90,9 @@ async def run_calls(
     agent: str,
     filters: Sequence[Filter] = (),
     observe: CallObserver | None = None,
+    watch: StepObserver | None = None,
     ledger: CallLedger | None = None,
+    desk: TurnDesk | None = None,
 ) -> tuple[ToolResult, ...]:
     """Run the calls of one step and return one result for each, in call order.
 
@@ -85,33 +108,59 @@ async def run_calls(
         filters: The filters of the turn; those of the tool path are used, first listed outermost.
             A filter that renames a call does not change whom it runs beside.
         observe: Hears when each call starts and finishes.
+        watch: Hears the same, with positions and times; give one of the two.
         ledger: Keeps how far each call has come; made for exactly these calls. Give one to be
-            able to `seal` the step when it ends early.
+            able to `seal` the step when it ends early, or, made with results, to resume a step:
+            calls that have a result are not run, and their observer hears nothing of them.
+        desk: What the turn offers: a record before each run, a person to ask, the session's
+            state. Without one, tools with ``approval="ask"`` are not run.
 
     Raises:
-        InvalidRequest: The ledger is for other calls.
+        InvalidRequest: The ledger is for other calls, or of a step that was begun; or two
+            observers were given.
         FilterFailed: A filter is broken.
-        ActrioError: A filter ended the step with it.
+        ActrioError: A filter or the desk ended the step with it.
 
-    *Backpressure*: calls wait for one of `ToolLimits.parallel_max` places.
+    *Backpressure*: calls wait for one of `ToolLimits.parallel_max` places; a call that waits for
+    a person holds none.
 
     *Cancellation*: passes at once. Every task that was started is gone; the thread of a sync tool
     is left behind, see `tool`. The ledger tells how far each call had come.
 
-    *Failure*: a call that fails is a result. Only filters and the observer can end the step; then
-    the other calls are cancelled, and the first error is raised as it is.
+    *Failure*: a call that fails is a result. Only filters, the desk and the observer can end the
+    step; then the other calls are cancelled, and the first error is raised as it is.
     """
     if ledger is None:
         ledger = CallLedger(calls)
-    elif ledger.calls != tuple(calls):
-        raise InvalidRequest("The ledger was made for other calls.", remedy="Make one per step.")
+    _check_ledger(ledger, calls)
+    ears = _ears(observe, watch)
     await trio.lowlevel.checkpoint()
-    step = _Step(box, ledger, session, turn, agent, tuple(filters), observe)
+    step = Step(box, ledger, session, turn, agent, tuple(filters), desk)
     for group in _groups(ledger.calls, box):
-        await step.run_group(group)
+        left = [index for index in group if ledger.results[index] is None]
+        if left:
+            await _run_group(step, left, ears)
     results = tuple(result for result in ledger.results if result is not None)
     assert len(results) == len(ledger.calls)
     return results
+
+
+def _check_ledger(ledger: CallLedger, calls: Sequence[ToolCall]) -> None:
+    if ledger.calls != tuple(calls):
+        raise InvalidRequest("The ledger was made for other calls.", remedy="Make one per step.")
+    if not {"waiting", "finished"}.issuperset(ledger.states):
+        raise InvalidRequest(
+            "The ledger is of a step that was begun.",
+            remedy="Seal its calls, and resume with CallLedger(calls, results).",
+        )
+
+
+def _ears(observe: CallObserver | None, watch: StepObserver | None) -> StepObserver | None:
+    if observe is None:
+        return watch
+    if watch is not None:
+        raise InvalidRequest("A step was given two observers.", remedy="Give `watch` only.")
+    return _Positioned(observe)
 
 
 def _groups(calls: Sequence[ToolCall], box: ToolBox) -> Iterator[list[int]]:
@@ -128,58 +177,69 @@ def _groups(calls: Sequence[ToolCall], box: ToolBox) -> Iterator[list[int]]:
             yield list(indices)
 
 
-@attrs.frozen(slots=True)
-class _Step:
-    """What all calls of one step have in common."""
+async def _run_group(step: Step, indices: Sequence[int], ears: StepObserver | None) -> None:
+    """Run calls beside each other, and raise the first error as it is."""
+    if len(indices) == 1:
+        await _CallOnItsWay(step, indices[0], ears).go()
+        return
+    errors: list[Exception] = []
+    async with trio.open_nursery() as nursery:
 
-    box: ToolBox
-    ledger: CallLedger
-    session: str
-    turn: str
-    agent: str
-    filters: tuple[Filter, ...]
-    observe: CallObserver | None
+        async def run(index: int) -> None:
+            try:
+                await _CallOnItsWay(step, index, ears).go()
+            except Exception as error:
+                # Raised below, as it is: one error must not become a group of one.
+                errors.append(error)
+                nursery.cancel_scope.cancel(reason="another call of the step failed")
 
-    async def run_group(self, indices: Sequence[int]) -> None:
-        if len(indices) == 1:
-            await self._run_call(indices[0])
-            return
-        errors: list[Exception] = []
-        async with trio.open_nursery() as nursery:
+        for index in indices:
+            nursery.start_soon(run, index, name=f"tool {step.ledger.calls[index].name}")
+    if errors:
+        raise errors[0]
 
-            async def run(index: int) -> None:
-                try:
-                    await self._run_call(index)
-                except Exception as error:
-                    # Raised below, as it is: one error must not become a group of one.
-                    errors.append(error)
-                    nursery.cancel_scope.cancel(reason="another call of the step failed")
 
-            for index in indices:
-                nursery.start_soon(run, index, name=f"tool {self.ledger.calls[index].name}")
-        if errors:
-            raise errors[0]
+class _CallOnItsWay:
+    """One call on the path drawn above."""
 
-    async def _run_call(self, index: int) -> None:
-        call = self.ledger.calls[index]
-        if self.observe is not None:
-            await _heard(self.observe.started(call))
-        chain = compile_chain(self.filters, "tool", functools.partial(self._perform, index))
+    __slots__ = ("_desk_error", "_ears", "_index", "_run", "_step")
+
+    def __init__(self, step: Step, index: int, ears: StepObserver | None) -> None:
+        self._step = step
+        self._index = index
+        self._ears = ears
+        self._run: Run | None = None
+        # What the desk raised; it ends the step, whatever a filter makes of it.
+        self._desk_error: Exception | None = None
+
+    async def go(self) -> None:
+        step, index = self._step, self._index
+        call = step.ledger.calls[index]
+        if self._ears is not None:
+            await _heard(self._ears.started(index, call))
+        result = await self._filtered(call)
+        # A filter may have made its result for another call; the model asked under this id.
+        result = attrs.evolve(result, call_id=call.id, name=call.name)
+        step.ledger.finish(index, result)
+        if self._ears is not None:
+            run_seconds = 0.0 if self._run is None else self._run.run_seconds
+            await _heard(self._ears.finished(index, call, result, run_seconds))
+
+    async def _filtered(self, call: ToolCall) -> ToolResult:
+        chain = compile_chain(self._step.filters, "tool", self._perform)
         try:
             result = await chain(call)
         except CallerError as refusal:
-            # The innermost never raises one, so a filter said no to this call.
+            # The innermost raises one for the desk only, so a filter said no to this call.
             result = _result(call, "error", str(refusal))
-        # A filter may have made its result for another call; the model asked under this id.
-        result = attrs.evolve(result, call_id=call.id, name=call.name)
-        self.ledger.finish(index, result)
-        if self.observe is not None:
-            await _heard(self.observe.finished(call, result))
+        if self._desk_error is not None:
+            raise self._desk_error
+        return result
 
-    async def _perform(self, index: int, call: ToolCall) -> ToolResult:
-        """Do what the filters stand around: find, read, run, bound."""
-        box = self.box
-        if index >= box.limits.calls_max:
+    async def _perform(self, call: ToolCall) -> ToolResult:
+        """Do what the filters stand around: find, read, ask, run, bound."""
+        box = self._step.box
+        if self._index >= box.limits.calls_max:
             return _result(
                 call,
                 "error",
@@ -198,124 +258,63 @@ class _Step:
             arguments = read_arguments(found.name, found.signature, call.arguments)
         except ArgumentsInvalid as problem:
             return _result(call, "error", str(problem))
-        return await self._run_in_place(index, call, found, arguments)
+        if found.approval == "ask":
+            refusal = await self._refusal(call, found)
+            if refusal:
+                return _result(call, "error", refusal)
+        return await self._run_function(call, found, arguments)
 
-    async def _run_in_place(
-        self, index: int, call: ToolCall, found: Tool, arguments: dict[str, Any]
+    async def _refusal(self, call: ToolCall, found: Tool) -> str:
+        """Ask a person; return why the call may not run, or nothing where it may."""
+        step, index = self._step, self._index
+        if step.desk is None:
+            return no_person_text(found.name)
+        step.ledger.ask(index)
+        with step.box._slots.person_asked():  # noqa: SLF001 - the box lends its counts to this path
+            leave = await self._at_desk(functools.partial(step.desk.permit, index, call, found))
+        step.ledger.decide(index)
+        return "" if leave.approved else refusal_text(found.name, leave)
+
+    async def _run_function(
+        self, call: ToolCall, found: Tool, arguments: dict[str, Any]
     ) -> ToolResult:
-        slots = self.box._slots  # noqa: SLF001 - the box lends its places to this path only
-        async with slots.parallel:
-            slots.peak = max(slots.peak, int(slots.parallel.borrowed_tokens))
-            run = _Run(self, index, call, found, arguments)
-            try:
-                state, text = await run.outcome()
-            finally:
-                slots.finished += 1
+        step, index = self._step, self._index
+        on_begin = None
+        if step.desk is not None:
+            begun = functools.partial(step.desk.begun, index, call, found)
+            on_begin = functools.partial(self._at_desk, begun)
+        run = self._run = Run(step, index, call, found, arguments, on_begin=on_begin)
+        state, text = await run.outcome()
         if state == "success":
             # Only here: a small bound must not cut the advice in an error.
             text = bounded(text, found.output_bytes_max)
             return ToolResult(call.id, call.name, text)
         return _result(call, state, text)
 
-
-class _Run:
-    """One call that has its place: the deadline, the function, and whatever comes of it."""
-
-    __slots__ = ("_arguments", "_begun", "_call", "_found", "_index", "_step", "_thread")
-
-    def __init__(
-        self, step: _Step, index: int, call: ToolCall, found: Tool, arguments: dict[str, Any]
-    ) -> None:
-        self._step = step
-        self._index = index
-        self._call = call
-        self._found = found
-        self._arguments = arguments
-        self._begun = False
-        self._thread: ThreadCall | None = None
-
-    async def outcome(self) -> tuple[ToolResultState, str]:
-        """Run the function to its end, and say how it ended."""
-        state, text = await self._ended()
-        # Not reached by a cancel from outside: the ledger then still says running, which is true.
-        if self._begun:
-            self._step.ledger.end(self._index)
-        return state, text
-
-    async def _ended(self) -> tuple[ToolResultState, str]:
+    async def _at_desk(self, ask: Callable[[], Awaitable[T]]) -> T:
         try:
-            with trio.move_on_after(self._found.timeout_seconds):
-                return "success", text_of(await self._value())
-        except (Exception, SystemExit) as error:
-            # Whatever a tool raises is its result. SystemExit too: a tool that borrows a command
-            # line's code must not end the program that serves everybody else.
-            self._log(error)
-            return "error", describe_error(error)
-        except BaseExceptionGroup as group:
-            # Tasks of the tool broke while they were being cancelled: the cancel goes on alone.
-            cancelled, others = group.split(trio.Cancelled)
-            if cancelled is None or (others is not None and not isinstance(others, Exception)):
-                raise
-            if others is not None:
-                self._log(others)
-            raise cancelled from None
-        return "timeout", self._timeout_text()
+            return await ask()
+        except Exception as error:
+            # Remembered, not handled: it tells the desk's errors from a filter's refusal.
+            self._desk_error = error
+            raise
 
-    async def _value(self) -> Any:
-        found = self._found
-        function = functools.partial(found.function, **self._arguments, **self._injected())
-        if found.is_async:
-            self._begin()
-            return await function()
-        slots = self._step.box._slots  # noqa: SLF001 - as in _run_in_place
-        self._thread = ThreadCall(function, slots.threads, slots.thread_counts, self._begin)
-        value = await self._thread.run()
-        # A decorator may hide that a function is async: then the thread gave its coroutine.
-        return await value if inspect.isawaitable(value) else value
 
-    def _begin(self) -> None:
-        self._begun = True
-        self._step.ledger.begin(self._index)
+class _Positioned:
+    """A `CallObserver`, which hears neither positions nor times, as a `StepObserver`."""
 
-    def _injected(self) -> dict[str, ToolContext]:
-        step = self._step
-        context = ToolContext(
-            session=step.session,
-            turn=step.turn,
-            agent=step.agent,
-            call_id=self._call.id,
-            tool=self._found.name,
-            deadline=trio.current_effective_deadline(),
-        )
-        return dict.fromkeys(self._found.signature.injected, context)
+    __slots__ = ("_observe",)
 
-    def _timeout_text(self) -> str:
-        name, seconds = self._found.name, f"{self._found.timeout_seconds:g} s"
-        if not self._begun:
-            threads = self._step.box.limits.threads_max
-            return (
-                f"The tool {name!r} was not started: for {seconds} none of the {threads} threads "
-                "for such tools became free. Nothing was done."
-            )
-        if self._thread is not None and self._thread.abandoned:
-            return (
-                f"The tool {name!r} did not end within {seconds}. It cannot be stopped and may "
-                "still be at work; its result will be discarded."
-            )
-        return (
-            f"The tool {name!r} did not end within {seconds} and was stopped. "
-            "What it did until then is unknown."
-        )
+    def __init__(self, observe: CallObserver) -> None:
+        self._observe = observe
 
-    def _log(self, error: BaseException) -> None:
-        _log.debug(
-            "tool raised",
-            session=self._step.session,
-            turn=self._step.turn,
-            call=self._call.id,
-            tool=self._found.name,
-            exc_info=error,
-        )
+    def started(self, _index: int, call: ToolCall, /) -> Awaitable[None] | None:
+        return self._observe.started(call)
+
+    def finished(
+        self, _index: int, call: ToolCall, result: ToolResult, _run_seconds: float, /
+    ) -> Awaitable[None] | None:
+        return self._observe.finished(call, result)
 
 
 def _result(call: ToolCall, state: ToolResultState, text: str) -> ToolResult:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import trio
@@ -45,7 +45,7 @@ class ThreadCall:
         function: Callable[[], Any],
         limiter: trio.CapacityLimiter,
         counts: ThreadCounts,
-        on_start: Callable[[], None],
+        on_start: Callable[[], Awaitable[None]],
     ) -> None:
         self._function = function
         self._limiter = limiter
@@ -80,7 +80,11 @@ class ThreadCall:
     async def acquire_on_behalf_of(self, borrower: object) -> None:
         """Wait for a free thread, and tell the moment from which effects are possible."""
         await self._limiter.acquire_on_behalf_of(borrower)
-        self._on_start()
+        try:
+            await self._on_start()
+        except BaseException:
+            self._limiter.release_on_behalf_of(borrower)
+            raise
 
     def release_on_behalf_of(self, borrower: object) -> None:
         """Give the thread's place back; Trio calls it when the thread has really ended."""

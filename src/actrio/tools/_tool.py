@@ -6,7 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Final, overload
+from typing import Any, Final, Literal, get_args, overload
 
 import attrs
 
@@ -14,7 +14,10 @@ from actrio.errors import InvalidRequest
 from actrio.messages import ToolSpec
 from actrio.tools._signature import ToolSignature, innermost_function, read_signature
 
-__all__ = ["OUTPUT_BYTES_MAX", "TIMEOUT_SECONDS", "Tool", "tool"]
+__all__ = ["OUTPUT_BYTES_MAX", "TIMEOUT_SECONDS", "Tool", "ToolApproval", "tool"]
+
+ToolApproval = Literal["never", "ask"]
+"""Whether a person is asked before each call: never, or each time."""
 
 TIMEOUT_SECONDS: Final = 60.0
 """How long one call may take by default: a slow web request fits, a hung one ends the same minute."""
@@ -37,6 +40,7 @@ class Tool:
         read_only: Whether it has no side effects; told to whoever decides about permission.
         exclusive: Whether no other call of the same step may run beside it.
         output_bytes_max: Where its result is cut.
+        approval: Whether a person must give leave before each call.
         signature: How its arguments are read.
         needs_instance: Whether it was defined in a class and is not bound to an instance yet.
     """
@@ -47,6 +51,7 @@ class Tool:
     read_only: bool = False
     exclusive: bool = False
     output_bytes_max: int = OUTPUT_BYTES_MAX
+    approval: ToolApproval = "never"
     # Follows from the function; two tools made of one function alike are equal.
     signature: ToolSignature = attrs.field(kw_only=True, eq=False)
     needs_instance: bool = attrs.field(default=False, kw_only=True)
@@ -88,6 +93,7 @@ def tool(
     read_only: bool = ...,
     exclusive: bool = ...,
     output_bytes_max: int = ...,
+    approval: ToolApproval = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -99,6 +105,7 @@ def tool(
     read_only: bool = False,
     exclusive: bool = False,
     output_bytes_max: int = OUTPUT_BYTES_MAX,
+    approval: ToolApproval = "never",
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a sync or async function, with or without options.
 
@@ -115,10 +122,13 @@ def tool(
         read_only: Declares that it has no side effects.
         exclusive: Lets it run alone among the calls of its step, in program order.
         output_bytes_max: Where its result is cut, in bytes.
+        approval: ``"ask"``: a person must give leave before each call, and may take days for it;
+            where nobody can be asked, the call is not run, and its result says so.
 
     Raises:
         InvalidRequest: A model could not call it: an argument without a type or with one that
-            JSON has no form for, ``*args``, a name no provider accepts, a generator.
+            JSON has no form for, ``*args``, a name no provider accepts, a generator; or an option
+            has no such value.
 
     *Cancellation*: an async tool is cancelled where it waits. A thread cannot be stopped: at a
     deadline or a cancel the thread of a sync tool is abandoned, runs on by itself, keeps its
@@ -128,7 +138,7 @@ def tool(
 
     def made(function: Callable[..., Any]) -> Tool:
         label = _checked_name(function, name)
-        _check_options(label, timeout_seconds, output_bytes_max)
+        _check_options(label, timeout_seconds, output_bytes_max, approval)
         needs_instance = _is_method_in_class(function)
         signature = read_signature(
             function, label, skip_first=needs_instance, description=description
@@ -140,6 +150,7 @@ def tool(
             read_only=read_only,
             exclusive=exclusive,
             output_bytes_max=output_bytes_max,
+            approval=approval,
             signature=signature,
             needs_instance=needs_instance,
         )
@@ -165,7 +176,9 @@ def _checked_name(function: Callable[..., Any], name: str | None) -> str:
     return label
 
 
-def _check_options(label: str, timeout_seconds: float, output_bytes_max: int) -> None:
+def _check_options(
+    label: str, timeout_seconds: float, output_bytes_max: int, approval: str
+) -> None:
     if not timeout_seconds > 0 or math.isnan(timeout_seconds):
         raise InvalidRequest(
             f"The tool {label!r} has timeout_seconds={timeout_seconds}.",
@@ -175,6 +188,11 @@ def _check_options(label: str, timeout_seconds: float, output_bytes_max: int) ->
         raise InvalidRequest(
             f"The tool {label!r} has output_bytes_max={output_bytes_max}.",
             remedy="Give at least one byte.",
+        )
+    if approval not in get_args(ToolApproval):
+        raise InvalidRequest(
+            f"The tool {label!r} has approval={approval!r}.",
+            remedy="Write approval='ask' to ask a person before each call, or 'never'.",
         )
 
 

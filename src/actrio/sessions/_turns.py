@@ -1,0 +1,453 @@
+"""A session's turns in memory: who stands in line, who runs, and how each one ends.
+
+The line itself is in the state (`SessionState.line`), because it outlives the process; here are
+the tasks. A place is taken on acceptance, because Trio starts the tasks of deferred handlings in
+no order::
+
+    accepted ──► in line ──► slot ──► run ──► ending written ──► answered
+                    ▲          ▲       ▲
+    cancel, owner leaves ──────┴───────┴──► what was cut off is sealed ──► ending written
+    shutdown ──────────────────────────────► the same, and the turn can be continued
+
+On every way out the ending is one append: each tool call has its result, the turn its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+
+from actrio.actors import Context, ExitReason
+from actrio.agents import Interrupted, TurnRun
+from actrio.errors import ActrioError, InvalidRequest, LimitExceeded, TurnAborted
+from actrio.feeds import Outlet, TurnFeed
+from actrio.journal import (
+    ApprovalAsked,
+    ApprovalDecided,
+    HistoryTrimmed,
+    Record,
+    StateChanged,
+    TurnEnded,
+)
+from actrio.messages import Decision, ToolCall, TurnResult, UserMessage
+from actrio.sessions._desk import STATE_BYTES_MAX, SessionDesk
+from actrio.sessions._fold import TERMINAL, result_of
+from actrio.sessions._journal import SessionJournal
+from actrio.sessions._line import TurnInLine
+from actrio.sessions._sealing import cut_off, ended_turn, messages_beyond
+from actrio.sessions._state import OpenTurn, SessionState
+from actrio.tools import Leave
+from actrio.wire import error_to_dict
+
+__all__ = ["SessionTurns"]
+
+ENDING_SECONDS = 5.0
+"""How long the ending of a turn may take to be written while everything stops: a slow disk's sync.
+What was not written is written on the next opening."""
+
+
+class SessionTurns:
+    """The turns of one session, while it is in memory.
+
+    Args:
+        book: Its journal.
+        desk: What all sessions share.
+    """
+
+    def __init__(self, book: SessionJournal, desk: SessionDesk) -> None:
+        self.book = book
+        self.new_id = desk.new_id
+        self.lost: ActrioError | None = None  # why the journal cannot be written any more
+        self._desk = desk
+        self._feed = desk.feeds.of(book.state.id)
+        self._feed.seq = book.state.event_seq
+        self.inside: dict[str, TurnInLine] = {}
+        # What waiting calls and tools are woken by, and the answers to tools' questions.
+        self._asking: dict[str, trio.Event] = {}
+        self._answers: dict[str, tuple[Decision, str]] = {}
+        # Somebody waits for the end of a turn that is put aside.
+        self._waiters: dict[str, trio.Event] = {}
+
+    @property
+    def state(self) -> SessionState:
+        return self.book.state
+
+    # -- records -----------------------------------------------------------------------------------
+
+    async def write(self, *records: Record, sync: bool = False) -> None:
+        """Write records and hand their events on; where this raises, nothing was written."""
+        try:
+            events = await self.book.write(*records, sync=sync)
+        except ActrioError as error:
+            self.lost = error
+            raise
+        self._feed.publish(events)
+        for record in records:
+            if isinstance(record, TurnEnded) and (event := self._waiters.pop(record.turn, None)):
+                event.set()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let the inputs go on that a turn has taken in."""
+        for turn in self.inside.values():
+            if turn.host is None and turn.id not in self.state.open and turn.result is None:
+                taken = self.state.ended.get(turn.id)
+                if taken is not None and taken.into:
+                    turn.host = self.inside.get(taken.into)
+                    turn.ready.set()
+
+    async def settle(self, turn_id: str) -> None:
+        """Wait while a pacing reader has no room."""
+        await self._feed.settle(turn_id)
+
+    async def change_state(
+        self, values: Mapping[str, Any], *, remove: Sequence[str] = (), by: str
+    ) -> Mapping[str, Any]:
+        """Change ``session.state``.
+
+        Raises:
+            InvalidRequest: A value has no JSON form.
+            LimitExceeded: It would grow beyond its bound.
+        """
+        state = {**self.state.values, **values}
+        for name in remove:
+            state.pop(name, None)
+        try:
+            size_bytes = len(msgspec.json.encode(state))
+            plain = msgspec.to_builtins(dict(values))
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise InvalidRequest(
+                f"A value for the state of session {self.state.id} has no JSON form: {error}.",
+                remedy="Use strings, numbers, booleans, None, lists and dicts with string keys.",
+            ) from error
+        if size_bytes > STATE_BYTES_MAX:
+            raise LimitExceeded(
+                f"The state of session {self.state.id} would take {size_bytes} bytes;"
+                f" {STATE_BYTES_MAX} are allowed.",
+                remedy="Keep large values as blobs or in a store of your own.",
+                data={"bytes": size_bytes, "bytes_max": STATE_BYTES_MAX},
+            )
+        if values or remove:
+            await self.write(StateChanged(values=plain, removed=tuple(remove), by=by))
+        return dict(self.state.values)
+
+    # -- the line ----------------------------------------------------------------------------------
+
+    def enter(self, turn_id: str, *, owned: bool) -> TurnInLine:
+        """Make the task's side of a turn that is open in the state."""
+        turn = self.inside[turn_id] = TurnInLine(turn_id, owned=owned)
+        return turn
+
+    def call_first(self) -> None:
+        """Let the first in line begin."""
+        if self.state.line and (first := self.inside.get(self.state.line[0])) is not None:
+            first.ready.set()
+
+    async def end_aside(self, turn_id: str, reason: str) -> None:
+        """End a turn that has no task: it was put aside, or never came to one."""
+        turn = self.state.open.get(turn_id)
+        if turn is None or turn_id in self.inside:
+            return
+        if turn.begun:
+            await self.write(*cut_off(self.state, turn, reason))
+        else:
+            await self.write(ended_turn(turn, reason, resumable=False))
+        self.call_first()
+
+    async def wait(self, turn_id: str) -> TurnResult | None:
+        """Return the result of a turn when it has ended; None if it is not known here."""
+        while turn_id in self.state.open:
+            turn = self.inside.get(turn_id)
+            if turn is not None:
+                await turn.done.wait()
+                if turn.result is not None:
+                    return turn.result
+            else:
+                await self._waiters.setdefault(turn_id, trio.Event()).wait()
+        ended = self.state.ended.get(turn_id)
+        return result_of(ended) if ended is not None else None
+
+    # -- one turn ----------------------------------------------------------------------------------
+
+    async def run(self, turn: TurnInLine, ctx: Context) -> TurnResult | None:
+        """Run a turn to its end and return its result; None where it was put aside.
+
+        *Cancellation*: its ending is written, within a bound, before the cancel goes on.
+        """
+        feed = TurnFeed(self._feed, turn.id)
+        outlet = self._outlet(turn, ctx)
+        try:
+            with turn.scope:
+                await self._in_line(turn, feed)
+            if turn.result is None and not turn.suspended:
+                await self._end(turn, self._cancelled(turn), kept=turn.kept)
+            if outlet is not None:
+                await self._leave_owner(turn, outlet)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + ENDING_SECONDS):
+                await self._cut(turn, ctx.stopping)
+            if turn.result is not None:
+                ctx.resolve(turn.result)
+            raise
+        finally:
+            self._feed.disown(turn.id)
+            self.inside.pop(turn.id, None)
+            turn.done.set()
+            self.call_first()
+        return turn.result
+
+    def _outlet(self, turn: TurnInLine, ctx: Context) -> Outlet | None:
+        if not (turn.owned and ctx.is_stream):
+            return None
+        stall = self._feed.stall_seconds
+        outlet = Outlet(ctx.emit, ctx.emit_nowait, stall_seconds=stall)
+        self._feed.own(turn.id, outlet)
+        return outlet
+
+    async def _leave_owner(self, turn: TurnInLine, outlet: Outlet) -> None:
+        """See that the owner has everything, without holding a slot or a place in line for it."""
+        del self.inside[turn.id]
+        turn.done.set()
+        self.call_first()
+        if outlet.detached:
+            await outlet.catch_up(self._feed.replay, turn.id)
+        while outlet.queue and not outlet.detached:
+            await outlet.flush()
+
+    async def _in_line(self, turn: TurnInLine, feed: TurnFeed) -> None:
+        await turn.ready.wait()
+        if turn.host is not None:
+            await turn.host.done.wait()
+            turn.result = turn.host.result
+            return
+        async with self._desk.slots:
+            await self._run_in_slot(turn, feed)
+
+    async def _run_in_slot(self, turn: TurnInLine, feed: TurnFeed) -> None:
+        open_turn = self.state.open[turn.id]
+        try:
+            prepared = await self._desk.prepare(self.state.agent)
+            gone = self._beyond_window(prepared.agent.window_tokens)
+            assert open_turn.message is not None
+            turn.run = TurnRun(
+                prepared,
+                tuple(self.state.history[gone:]),
+                turn=turn.id,
+                message=open_turn.message,
+                feed=feed,
+                book=_Book(self, turn),
+                session=self.state.id,
+                first=(HistoryTrimmed(messages=gone, reason="window"),) if gone else (),
+                interrupted=_interrupted(open_turn),
+            )
+            result = await turn.run.run()
+        except ActrioError as error:
+            result = _failed(turn, error)
+        # In one step with the run's end: the next turn in line must see this one's messages.
+        await self._end(turn, result)
+
+    def _beyond_window(self, tokens_max: int | None) -> int:
+        return messages_beyond(self.state.history, tokens_max) if tokens_max is not None else 0
+
+    def _cancelled(self, turn: TurnInLine) -> TurnResult:
+        why = turn.cancel_reason
+        error = TurnAborted(f"Turn {turn.id} was cancelled ({why}).", reason=why)
+        if turn.run is not None:
+            return turn.run.cancelled(error)
+        return TurnResult(outcome="cancelled", stop_reason="cancelled", error=error, turn=turn.id)
+
+    async def _cut(self, turn: TurnInLine, stopping: ExitReason | None) -> None:
+        """Write how a turn ends whose owner left, or whose session stops."""
+        open_turn = self.state.open.get(turn.id)
+        if open_turn is None or turn.result is not None or turn.suspended:
+            return
+        untouched = not open_turn.begun and turn.run is None
+        if stopping is not None and not turn.owned and (open_turn.waits or untouched):
+            return  # it is in the journal, and goes on from there
+        turn.cancel_reason = "shutdown" if stopping is not None else turn.cancel_reason
+        resumable = stopping is not None and open_turn.begun
+        await self._end(turn, self._cancelled(turn), resumable=resumable, kept=turn.kept)
+
+    async def _end(
+        self, turn: TurnInLine, result: TurnResult, *, resumable: bool = False, kept: bool = True
+    ) -> None:
+        """Write the ending of a turn and make its result; the first call counts."""
+        if turn.result is not None or turn.id not in self.state.open:
+            return
+        try:
+            await self.write(*self._ending(turn, result, resumable=resumable, kept=kept))
+        except ActrioError as error:
+            # It cannot be recorded: whoever waits is told all the same, and the next opening
+            # finds the turn unfinished.
+            if result.error is None:
+                result = _failed(turn, error)
+            turn.result = result
+            await self._feed.tell(TERMINAL[result.outcome], turn.id, {"result": result})
+            return
+        recorded = result_of(self.state.ended[turn.id])
+        turn.result = attrs.evolve(recorded, output=result.output, error=result.error)
+        await self._feed.settle(turn.id)
+        await self.book.checkpoint_if_due()
+
+    def _ending(
+        self, turn: TurnInLine, result: TurnResult, *, resumable: bool, kept: bool
+    ) -> Sequence[Record]:
+        expired = [
+            ApprovalDecided(turn=turn.id, approval=each.approval, decision="expired")
+            for each in self.state.pending.values()
+            if each.turn == turn.id
+        ]
+        if turn.run is not None:
+            return [*expired, *turn.run.ending(result, resumable=resumable, kept=kept)]
+        reason = result.error.reason if isinstance(result.error, TurnAborted) else str(result.error)
+        ended = TurnEnded(
+            turn=turn.id,
+            outcome=result.outcome,
+            stop_reason=result.stop_reason,
+            reason=reason,
+            error=error_to_dict(result.error) if result.error is not None else None,
+            kept=kept,
+        )
+        return [*expired, ended]
+
+    # -- a person ----------------------------------------------------------------------------------
+
+    async def permit(self, turn: TurnInLine, step: int, position: int, call: ToolCall) -> Leave:
+        """Ask a person whether a call may run, or return what was decided already."""
+        open_call = self.state.open[turn.id].calls[position]
+        # After a restart a changed filter may want to run something else than was shown.
+        if not open_call.approval or open_call.asked != call:
+            await self._ask(
+                turn,
+                ApprovalAsked(
+                    turn=turn.id,
+                    approval=self._desk.new_id("a"),
+                    step=step,
+                    position=position,
+                    question=f"May the agent run {call.name}?",
+                    call=call,
+                ),
+            )
+        while open_call.leave is None:
+            await self._heard(turn, open_call.approval)
+        return Leave(open_call.leave == "approved", by=open_call.by, note=open_call.note)
+
+    async def ask_person(self, turn: TurnInLine, asked: ApprovalAsked) -> str:
+        """Ask a person a tool's question and return the answer."""
+        approval = asked.approval
+        await self._ask(turn, asked)
+        while approval not in self._answers:
+            await self._heard(turn, approval)
+        decision, answer = self._answers.pop(approval)
+        if decision != "answered":
+            raise InvalidRequest(
+                f"The person did not answer ({decision}).", remedy="Go on without."
+            )
+        return answer
+
+    async def _ask(self, turn: TurnInLine, record: ApprovalAsked) -> None:
+        # Told to nobody before it is certain to be found again.
+        await self.write(record, sync=True)
+        await self._feed.settle(turn.id)
+
+    async def _heard(self, turn: TurnInLine, approval: str) -> None:
+        """Wait for a decision; put the turn aside where only a person can move it for a while."""
+        event = self._asking.setdefault(approval, trio.Event())
+        with trio.move_on_after(self._desk.approval_seconds):
+            await event.wait()
+            return
+        calls = self.state.open[turn.id].calls
+        if not turn.owned and all(call.waits or call.result is not None for call in calls):
+            turn.suspended = True
+            turn.scope.cancel(reason="waits for a person")
+            await trio.lowlevel.checkpoint()
+
+    async def decide(self, record: ApprovalDecided) -> None:
+        """Write a person's decision and wake who waits for it."""
+        about = self.state.pending[record.approval].about
+        if about == "question":
+            self._answers[record.approval] = (record.decision, record.answer)
+        try:
+            await self.write(record, sync=True)
+        except BaseException:
+            self._answers.pop(record.approval, None)
+            raise
+        if (event := self._asking.pop(record.approval, None)) is not None:
+            event.set()
+
+
+def _failed(turn: TurnInLine, error: ActrioError) -> TurnResult:
+    if turn.run is not None:
+        return turn.run.failed(error)
+    return TurnResult(outcome="failed", stop_reason="error", error=error, turn=turn.id)
+
+
+def _interrupted(turn: OpenTurn) -> Interrupted | None:
+    """Return how far a turn had come that goes on after a person's decision."""
+    if not turn.begun:
+        return None
+    return Interrupted(
+        tuple(turn.added),
+        turn.steps,
+        turn.usage,
+        turn.text,
+        tuple(each.call for each in turn.calls),
+        {place: each.result for place, each in enumerate(turn.calls) if each.result is not None},
+        turn.corrections,
+    )
+
+
+class _Book:
+    """One turn's way to its session (`TurnBook` of the agents room)."""
+
+    __slots__ = ("_turn", "_turns")
+
+    def __init__(self, turns: SessionTurns, turn: TurnInLine) -> None:
+        self._turns = turns
+        self._turn = turn
+
+    async def write(self, *records: Record, sync: bool = False) -> None:
+        await self._turns.write(*records, sync=sync)
+
+    async def settle(self) -> None:
+        await self._turns.settle(self._turn.id)
+
+    def steering(self) -> Sequence[tuple[str, UserMessage]]:
+        steering = self._turns.state.steering(self._turn.id)
+        return [(each.id, each.message) for each in steering if each.message is not None]
+
+    async def permit(self, step: int, position: int, call: ToolCall) -> Leave:
+        return await self._turns.permit(self._turn, step, position, call)
+
+    async def ask_person(
+        self,
+        step: int,
+        position: int,
+        call: ToolCall,
+        question: str,
+        choices: tuple[str, ...],
+    ) -> str:
+        asked = ApprovalAsked(
+            turn=self._turn.id,
+            approval=self._turns.new_id("a"),
+            step=step,
+            position=position,
+            about="question",
+            question=question,
+            choices=choices,
+            call=call,
+        )
+        return await self._turns.ask_person(self._turn, asked)
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        return dict(self._turns.state.values)
+
+    async def change_state(
+        self, values: Mapping[str, Any], *, remove: Sequence[str] = (), by: str
+    ) -> Mapping[str, Any]:
+        return await self._turns.change_state(values, remove=remove, by=by)
