@@ -429,8 +429,8 @@ WAITS = [
     Mutant(
         "credit-off-by-one",
         "_envelope.py",
-        "        while len(items) >= self._credit:",
-        "        while len(items) > self._credit:",
+        "        if len(items) >= self._credit:",
+        "        if len(items) > self._credit:",
         "the producer runs one item ahead of its credit",
     ),
     Mutant(

@@ -19,12 +19,17 @@ from actrio.errors import (
     TurnAborted,
 )
 from actrio.messages import (
+    ApprovalRequested,
+    ApprovalResolved,
+    Gap,
+    HistoryChanged,
     ItemCompleted,
     ItemDelta,
     ItemKind,
     ItemStarted,
     ItemStatus,
     Outcome,
+    StateUpdated,
     StepStarted,
     StopReason,
     ToolCall,
@@ -49,7 +54,7 @@ from actrio.wire import (
 texts = st.text(st.characters())  # with lone surrogates
 counts = st.integers(0, 2**53)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | texts,
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=8,
 )
@@ -99,6 +104,40 @@ events = st.one_of(
         st.builds(cls, **envelope, result=turn_results)
         for cls in (TurnCompleted, TurnFailed, TurnCancelled)
     ),
+    st.builds(
+        ApprovalRequested,
+        **envelope,
+        approval=texts,
+        item=texts,
+        about=st.sampled_from(["call", "question"]),
+        question=texts,
+        choices=st.lists(texts, max_size=3).map(tuple),
+        call=st.none() | calls,
+    ),
+    st.builds(
+        ApprovalResolved,
+        **envelope,
+        approval=texts,
+        decision=st.sampled_from(["approved", "denied", "answered", "expired"]),
+        answer=texts,
+        by=texts,
+        note=texts,
+    ),
+    st.builds(
+        StateUpdated,
+        **envelope,
+        values=st.dictionaries(texts, json_values, max_size=3),
+        removed=st.lists(texts, max_size=3).map(tuple),
+        by=texts,
+    ),
+    st.builds(
+        HistoryChanged,
+        **envelope,
+        change=st.sampled_from(["trimmed", "compacted", "rewound"]),
+        messages=counts,
+        detail=texts,
+    ),
+    st.builds(Gap, **envelope, first_available=counts),
 )
 
 FAILED = TurnFailed(
@@ -138,6 +177,11 @@ def test_every_event_class_is_known() -> None:
         "step.started",
         "item.started",
         "item.delta",
+        "approval.requested",
+        "approval.resolved",
+        "state.updated",
+        "history.changed",
+        "gap",
         "item.completed",
         "turn.completed",
         "turn.failed",

@@ -174,23 +174,14 @@ class StreamExchange(Exchange):
     async def emit(self, item: Any) -> None:
         """Send one item, as the handler, as soon as there is credit."""
         await self._breathe()
-        items = self._items
-        if items and self._merge is not None:
-            # Only with what still waits, so a reader that keeps up sees every item on its own.
-            joined = self._merge(items[-1], item)
-            if joined is not None:
-                items[-1] = joined
-                return
-        while len(items) >= self._credit:
+        while not self.emit_nowait(item):
             await self._wait_for_credit()
-        items.append(item)
-        if self.parked is not None:
-            self.wake()
 
     def emit_nowait(self, item: Any) -> bool:
         """Send one item if there is credit for it; return whether it was sent."""
         items = self._items
         if items and self._merge is not None:
+            # Only with what still waits, so a reader that keeps up sees every item on its own.
             joined = self._merge(items[-1], item)
             if joined is not None:
                 items[-1] = joined

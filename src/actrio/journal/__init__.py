@@ -17,6 +17,8 @@ from actrio.journal._embedded import EmbeddedStore as EmbeddedStore
 from actrio.journal._embedded import open_embedded_store as open_embedded_store
 from actrio.journal._folder import clean_namespace as clean_namespace
 from actrio.journal._folder import store_folder as store_folder
+from actrio.journal._large import BLOB_AT_BYTES as BLOB_AT_BYTES
+from actrio.journal._large import LargeValues as LargeValues
 from actrio.journal._memory import MemoryStore as MemoryStore
 from actrio.journal._records import ApprovalAsked as ApprovalAsked
 from actrio.journal._records import ApprovalDecided as ApprovalDecided
@@ -40,6 +42,12 @@ from actrio.journal._records import TurnEnded as TurnEnded
 from actrio.journal._records import record_codec as record_codec
 from actrio.journal._redact import RecordFilter as RecordFilter
 from actrio.journal._redact import redact_record as redact_record
+from actrio.journal._repair import LostRecords as LostRecords
+from actrio.journal._repair import RepairedFile as RepairedFile
+from actrio.journal._repair import RepairReport as RepairReport
+from actrio.journal._repair import repair as repair
+from actrio.journal._repair import verify as verify
+from actrio.journal._salvage import DamagedRange as DamagedRange
 from actrio.journal._store import Claim as Claim
 from actrio.journal._store import CompactReport as CompactReport
 from actrio.journal._store import Durability as Durability

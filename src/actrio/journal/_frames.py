@@ -41,6 +41,7 @@ __all__ = [
     "Verdict",
     "encode_frame",
     "frame_at",
+    "later",
     "scan",
 ]
 
@@ -230,14 +231,14 @@ def scan(data: bytes, *, start: int = 0, pause: Callable[[], None] | None = None
                 pause()
             continue
         if found.state == "torn":
-            witness = next((f for f in _later(data, at) if f.synced > at), None)
+            witness = next((f for f in later(data, at) if f.synced > at), None)
             if witness is not None:
                 reason = f"it was synced, as the frame at {witness.offset} says, but {found.reason}"
                 found = Verdict("damaged", at, reason)
         return Scan(tuple(frames), found)
 
 
-def _later(data: bytes, at: int) -> Iterator[Frame]:
+def later(data: bytes, at: int) -> Iterator[Frame]:
     """Find the intact frames behind a place that does not check."""
     position = data.find(MAGIC, at + 1)
     while position >= 0:

@@ -15,7 +15,7 @@ is written in one piece and gets its name when it is synced, so whatever is wron
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from actrio.journal._disk import DiskFile
@@ -128,7 +128,7 @@ def read_packed(
         raise Unreadable(0, f"its format {told.get('format')} is not known here")
     if len(frames) != told["frames"] + 3 or (frames[1].kind, frames[-1].kind) != ("map", "seal"):
         raise Unreadable(found.verdict.offset, "it is not whole")
-    places = tuple(_places(frames[1].payload, segment))
+    places = tuple(rows_of_map(frames[1].payload, segment.slot))
     kept = frames[2:-1]
     if [now for _, now in places] != [frame.offset for frame in kept]:
         raise Unreadable(frames[1].offset, "its map is not of its frames")
@@ -136,10 +136,11 @@ def read_packed(
     return PackedSegment(told["serial"], named)
 
 
-def _places(rows: bytes, segment: Segment) -> Iterable[tuple[Place, int]]:
+def rows_of_map(rows: bytes, slot: int) -> Iterator[tuple[Place, int]]:
+    """Yield what a map says: a place, and where its frame is now."""
     for at in range(0, len(rows) - 1, ROW_BYTES):
         number, offset, now = rows[at : at + ROW_BYTES].split()
-        yield Place(segment.slot, int(number), int(offset)), int(now)
+        yield Place(slot, int(number), int(offset)), int(now)
 
 
 def map_of(file: DiskFile) -> tuple[int, int]:

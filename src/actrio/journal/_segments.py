@@ -158,9 +158,8 @@ def sealed_frames(
             raise damaged(segment.name, error.offset, error.reason) from error
         return read.serial, list(read.frames)
     found = scan(data, pause=pause)
-    if not found.frames or found.frames[-1].kind != "seal":
+    if _judged(segment, found, 0, last=True).state != "sealed":
         return None
-    _judged(segment, found, 0, last=True)
     return 0, _placed(segment, found.frames)
 
 

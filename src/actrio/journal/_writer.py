@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import trio
@@ -338,7 +339,8 @@ class Writer:
             if not self.files.index_due:
                 await self._index_due.park()
             else:
-                await self.write_index()
+                with suppress(StorageError):  # the store is being closed, or writes nothing more
+                    await self.write_index()
                 if self.ended is not None:
                     return
 

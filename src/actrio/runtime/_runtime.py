@@ -29,7 +29,7 @@ from actrio.actors import ActorCrashed, ActorSnapshot, ActorSystem, open_actor_s
 from actrio.agents import Agent
 from actrio.errors import InvalidRequest
 from actrio.filters import Filter
-from actrio.journal import SessionEntry
+from actrio.journal import LargeValues, SessionEntry
 from actrio.messages import (
     AnswerApproval,
     EmbedInput,
@@ -44,7 +44,7 @@ from actrio.providers import Connections
 from actrio.runtime._secrets import record_redactor
 from actrio.runtime._settings import Settings
 from actrio.runtime._stores import open_store, start_housekeeping
-from actrio.sessions import PoolLimits, Session, SessionPool, Store
+from actrio.sessions import PoolLimits, Session, SessionPool
 from actrio.telemetry import keep_logs_off_stdout
 
 __all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]
@@ -73,6 +73,7 @@ class Runtime:
 
     Attributes:
         store: Where sessions are kept.
+        blobs: Where large values are kept.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class Runtime:
         settings: Settings,
         connections: Connections,
         pool: SessionPool,
-        store: Store,
+        store: LargeValues,
     ) -> None:
         self.system = system
         self.settings = settings
         self.connections = connections
         self.store = store
+        self.blobs = store.blobs
         self._pool = pool
 
     # -- sessions that are held open ---------------------------------------------------------------

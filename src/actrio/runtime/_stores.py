@@ -11,9 +11,15 @@ import structlog
 
 from actrio.actors import Actor, ActorSystem, ChildSpec, Context
 from actrio.errors import ActrioError
-from actrio.journal import MemoryStore, clean_namespace, open_embedded_store, store_folder
+from actrio.journal import (
+    LargeValues,
+    MemoryStore,
+    clean_namespace,
+    open_embedded_store,
+    store_folder,
+)
 from actrio.runtime._settings import StoreSettings
-from actrio.sessions import SessionPool, Store
+from actrio.sessions import SessionPool
 
 __all__ = ["open_store", "start_housekeeping", "store_place"]
 
@@ -33,7 +39,7 @@ def store_place(settings: StoreSettings, env: Mapping[str, str]) -> Path:
 @asynccontextmanager
 async def open_store(
     settings: StoreSettings, *, env: Mapping[str, str], now: Callable[[], float]
-) -> AsyncIterator[Store]:
+) -> AsyncIterator[LargeValues]:
     """Open the store that ``settings`` describe, for the length of a block.
 
     Raises:
@@ -41,7 +47,7 @@ async def open_store(
         StorageUnavailable: The folder cannot be used.
     """
     if settings.kind == "memory":
-        yield MemoryStore(now=now)
+        yield LargeValues(MemoryStore(now=now))
         return
     async with open_embedded_store(
         store_place(settings, env),
@@ -49,7 +55,7 @@ async def open_store(
         batch_seconds=settings.batch_seconds,
         now=now,
     ) as store:
-        yield store
+        yield LargeValues(store)
 
 
 class _Housekeeper(Actor[None]):

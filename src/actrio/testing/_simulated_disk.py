@@ -3,7 +3,7 @@
 It keeps what a program sees apart from what would survive. A lost power leaves each sector (512
 bytes) that was written since the last sync at any of the contents it has had since then, each on
 its own, because a disk reorders; a file's length, likewise, at any it has had. A file whose name
-was not synced may be gone.
+was not synced may be gone, and one that was removed may be back.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class _Content:
     sectors: dict[int, list[bytes]] = attrs.field(factory=dict)
     sizes: list[int] = attrs.field(factory=list)
     name_kept: bool = False
+    modified: float = 0.0
 
     def changed(self, start: int, end: int) -> None:
         for number in range(start // SECTOR_BYTES, -(-end // SECTOR_BYTES)):
@@ -130,6 +131,9 @@ class SimulatedDisk:
     Args:
         seed: Decides what a lost power leaves.
         bytes_max: How much fits; beyond it writing fails as on a full disk.
+
+    Attributes:
+        time: What its clock shows, in seconds; it does not move by itself.
     """
 
     inline = True
@@ -145,6 +149,8 @@ class SimulatedDisk:
         self._files: dict[str, _Content] = {}
         self._locks: dict[str, dict[int, str]] = {}
         self._inodes = 0
+        self._removed: dict[str, _Content] = {}
+        self.time = 0.0
 
     def fail_at(self, step: int, *, number: int = errno.EIO, for_good: bool = True) -> None:
         """Let the ``step``-th write, sync or truncation from now on fail.
@@ -176,6 +182,10 @@ class SimulatedDisk:
         self.lives += 1
         self._fail_at = None
         self._locks.clear()
+        for name, content in self._removed.items():
+            if name not in self._files and self.chance.random() < 0.5:
+                self._files[name] = content
+        self._removed.clear()
         for name, content in list(self._files.items()):
             if not content.name_kept and self.chance.random() < 0.5:
                 del self._files[name]
@@ -208,7 +218,7 @@ class SimulatedDisk:
 
     def _made(self) -> _Content:
         self._inodes += 1
-        return _Content(self._inodes)
+        return _Content(self._inodes, modified=self.time)
 
     def read(self, name: str) -> bytes:
         if name not in self._files:
@@ -220,21 +230,51 @@ class SimulatedDisk:
         return None if content is None else (content.inode, len(content.seen))
 
     def replace(self, name: str, content: bytes) -> None:
+        self.write_new(name, content)
+        self.put_in_place(name)
+
+    def write_new(self, name: str, content: bytes) -> None:
         self.step(name)
         if self.fitting(len(content)) < len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
-        fresh = self._made()
+        fresh = self._files[f"{name}.new"] = self._made()
         fresh.seen[:] = content
-        fresh.name_kept = True
         fresh.synced()
+
+    def put_in_place(self, name: str) -> None:
+        try:
+            self.step(name)
+        except OSError:
+            if self.chance.random() < 0.5:
+                self._rename(name)
+            raise
+        self._rename(name)
+
+    def _rename(self, name: str) -> None:
+        fresh = self._files.pop(f"{name}.new")
+        fresh.name_kept = True
         self._files[name] = fresh
 
     def remove(self, name: str) -> None:
         self.step(name)
-        self._files.pop(name, None)
+        if name not in self._files:
+            _missing(name)
+        self._removed[name] = self._files.pop(name)
+
+    def modified(self, name: str) -> float:
+        return self._files[name].modified
+
+    def touch(self, name: str) -> None:
+        self.step(name)
+        self._files[name].modified = self.time
+
+    def now(self) -> float:
+        return self.time
 
     def sync_folder(self, folder: str) -> None:
         self.step(folder)
+        for name in [one for one in self._removed if one.rpartition("/")[0] == folder]:
+            del self._removed[name]
         for name in self.names(folder):
             self._files[name].name_kept = True
 
