@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 import trio
@@ -20,9 +20,16 @@ from actrio.cli._interrupt import Interruption, exit_code_of
 from actrio.cli._lines import Lines, open_lines
 from actrio.cli._outlet import Outlet
 from actrio.cli._run import conclude, load, play, say_choice
+from actrio.cli._sessions import kept_in_files
 from actrio.cli._who import choose_agent
 from actrio.errors import ActrioError, codes_for
-from actrio.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from actrio.messages import (
+    ApprovalRequested,
+    AssistantMessage,
+    Message,
+    ToolMessage,
+    UserMessage,
+)
 from actrio.runtime import Runtime, Session, open_runtime
 from actrio.telemetry import redact
 
@@ -44,7 +51,7 @@ Ctrl-C stops an answer. A line that begins with // is sent with one slash.
 """
 
 
-async def chat(*, who: Who, common: Common) -> int:
+async def chat(*, session: str | None, who: Who, common: Common) -> int:
     """Talk until the person leaves; 0, or 130 where Ctrl-C did it.
 
     From a pipe, each line is one message, and the code is that of the last turn that failed.
@@ -55,15 +62,25 @@ async def chat(*, who: Who, common: Common) -> int:
     await say_choice(outlet, chosen)
     history = data_folder(loaded.env) / "chat-history"
     with open_lines(prompt=PROMPT, history=history, commands=list(_COMMANDS)) as lines:
-        async with open_runtime(loaded.settings, env=loaded.env) as runtime:
-            conversation = Conversation(runtime, chosen.agent, outlet, lines)
+        settings = kept_in_files(loaded.settings) if session is not None else loaded.settings
+        async with open_runtime(settings, env=loaded.env) as runtime:
+            conversation = Conversation(runtime, chosen.agent, outlet, lines, name=session)
             return await conversation.run()
 
 
 class Conversation:
     """What goes on between a person's lines and a session."""
 
-    def __init__(self, runtime: Runtime, agent: Agent, outlet: Outlet, lines: Lines) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        agent: Agent,
+        outlet: Outlet,
+        lines: Lines,
+        *,
+        name: str | None = None,
+    ) -> None:
+        self._name = name
         self._runtime = runtime
         self._agent = agent
         self._outlet = outlet
@@ -99,7 +116,9 @@ class Conversation:
         return 0 if self._at_terminal else self._failed
 
     async def _begin(self, agent: Agent) -> None:
-        self._session = await self._runtime.open_session(agent)
+        # A name is that of the first conversation; /new and /model begin one without.
+        name, self._name = self._name, None
+        self._session = await self._runtime.open_session(agent, id=name)
         self._agent = agent
 
     async def _talk(self) -> None:
@@ -126,8 +145,28 @@ class Conversation:
             await self._say(line.removeprefix("/") if line.startswith("//") else line)
 
     async def _say(self, text: str) -> None:
-        result = await play(self._session, text, self._outlet, self._interruption, as_json=False)
+        result = await play(
+            self._session,
+            text,
+            self._outlet,
+            self._interruption,
+            as_json=False,
+            decide=self._decide,
+        )
         await conclude(result, self._outlet)
+
+    async def _decide(
+        self, asked: ApprovalRequested
+    ) -> tuple[Literal["approved", "denied", "answered"], str]:
+        """Have the person at the prompt decide; the end of the input is a no."""
+        if asked.about == "question":
+            said = await self._lines.next()
+            return ("answered", said) if said is not None else ("denied", "nobody answered")
+        await self._outlet.remark("  y to allow it; anything else is the reason why not")
+        said = await self._lines.next()
+        if said is not None and said.strip().lower() in {"y", "yes"}:
+            return "approved", ""
+        return "denied", (said or "").strip()
 
     async def _complain(self, error: ActrioError) -> None:
         await self._outlet.complain(redact(f"error: {error.message}"))
@@ -164,7 +203,7 @@ class Conversation:
             await self._outlet.answer("this agent has no tools\n")
 
     async def show_history(self, _rest: str) -> None:
-        for message in self._session.history:
+        for message in (await self._session.view()).history:
             for line in _told(message):
                 await self._outlet.answer(f"{line}\n")
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import attrs
 
 from actrio.messages import (
+    ApprovalRequested,
     ItemCompleted,
     ItemDelta,
     ItemStarted,
@@ -52,6 +53,9 @@ class Narrator:
             case ItemCompleted(kind="tool_call", result=ToolResult() as result):
                 mark = "✗" if result.is_error else "←"
                 yield Spoken("remark", _line(f"{mark} {result.name} {result.text}"))
+            case ApprovalRequested(question=question):
+                yield Spoken("end")
+                yield Spoken("remark", _line(f"? {question}"))
             case ItemCompleted(kind="message", status="superseded"):
                 yield Spoken("end")
                 yield Spoken("remark", "(the provider broke off; the answer starts anew)")

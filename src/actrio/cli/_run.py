@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -12,9 +13,10 @@ from actrio.cli._app import STANDARD_INPUT
 from actrio.cli._interrupt import Interruption, until_interrupted
 from actrio.cli._narrate import Narrator, ending_of
 from actrio.cli._outlet import Outlet
+from actrio.cli._sessions import kept_in_files
 from actrio.cli._who import Chosen, choose_agent
 from actrio.errors import InvalidRequest, LimitExceeded, codes_for
-from actrio.messages import PROMPT_BYTES_MAX, TurnResult
+from actrio.messages import PROMPT_BYTES_MAX, ApprovalRequested, TurnResult
 from actrio.runtime import LoadedSettings, Session, load_settings, open_runtime
 from actrio.telemetry import configure_logging
 from actrio.wire import event_to_json
@@ -22,7 +24,7 @@ from actrio.wire import event_to_json
 if TYPE_CHECKING:
     from actrio.cli._app import Common, Who
 
-__all__ = ["load", "play", "run_once"]
+__all__ = ["Decide", "load", "nobody_decides", "play", "run_once"]
 
 _FREE_ENDS = frozenset({"end_turn", "short_circuit"})
 
@@ -35,11 +37,19 @@ def load(who: Who | None, common: Common) -> LoadedSettings:
     return loaded
 
 
-async def run_once(prompt: str, *, as_json: bool, who: Who, common: Common) -> int:
+Decide = Callable[
+    [ApprovalRequested], Awaitable[tuple[Literal["approved", "denied", "answered"], str]]
+]
+"""Has a person decide: the decision, and the answer or the reason."""
+
+
+async def run_once(
+    prompt: str, *, as_json: bool, session: str | None, who: Who, common: Common
+) -> int:
     """Run one turn and return the exit code; an error of the turn is raised."""
     outlet = Outlet()
     return await until_interrupted(
-        partial(_answer, outlet, prompt, as_json=as_json, who=who, common=common)
+        partial(_answer, outlet, prompt, as_json=as_json, name=session, who=who, common=common)
     )
 
 
@@ -49,6 +59,7 @@ async def _answer(
     interruption: Interruption,
     *,
     as_json: bool,
+    name: str | None,
     who: Who,
     common: Common,
 ) -> int:
@@ -56,9 +67,10 @@ async def _answer(
     chosen = choose_agent(who, loaded)
     text = await read_prompt(prompt, outlet)
     await say_choice(outlet, chosen)
+    settings = kept_in_files(loaded.settings) if name is not None else loaded.settings
     async with (
-        open_runtime(loaded.settings, env=loaded.env) as runtime,
-        runtime.session(chosen.agent) as session,
+        open_runtime(settings, env=loaded.env) as runtime,
+        runtime.session(chosen.agent, id=name) as session,
     ):
         result = await play(session, text, outlet, interruption, as_json=as_json)
     return await conclude(result, outlet)
@@ -70,8 +82,21 @@ async def say_choice(outlet: Outlet, chosen: Chosen) -> None:
         await outlet.remark(f"({chosen.remark})")
 
 
+async def nobody_decides(
+    _asked: ApprovalRequested,
+) -> tuple[Literal["approved", "denied", "answered"], str]:
+    """Deny what a person would have to decide, where none is there."""
+    return "denied", "nobody was there to decide"
+
+
 async def play(
-    session: Session, text: str, outlet: Outlet, interruption: Interruption, *, as_json: bool
+    session: Session,
+    text: str,
+    outlet: Outlet,
+    interruption: Interruption,
+    *,
+    as_json: bool,
+    decide: Decide = nobody_decides,
 ) -> TurnResult:
     """Run one turn and show it; return its result, whatever came of it.
 
@@ -83,9 +108,12 @@ async def play(
         async for event in turn:
             if as_json:
                 await outlet.raw(event_to_json(event))
-                continue
-            for piece in narrator.tell(event):
-                await outlet.speak(piece)
+            else:
+                for piece in narrator.tell(event):
+                    await outlet.speak(piece)
+            if isinstance(event, ApprovalRequested):
+                decision, said = await decide(event)
+                await session.answer(event.approval, decision, answer=said, by="user", note=said)
     interruption.gently = None
     await outlet.end_line()
     return turn.result

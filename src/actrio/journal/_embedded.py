@@ -107,6 +107,7 @@ class EmbeddedStore:
         records: Sequence[Record],
         *,
         sync: bool = False,
+        ts: float | None = None,
     ) -> int:
         """Add ``records`` together or not at all; see `StorePort.append`."""
         self._writer.check_open()
@@ -116,7 +117,7 @@ class EmbeddedStore:
             "append",
             session,
             epoch,
-            self._now(),
+            ts if ts is not None else self._now(),
             expected_seq,
             len(records),
             checkpoint,
@@ -218,7 +219,14 @@ class EmbeddedStore:
                 remedy="Append a checkpoint, then trim what stands before it.",
             )
         await self._writer.written(
-            Waiting("trim", claim.session, claim.epoch, self._now(), before_seq=before_seq)
+            Waiting(
+                "trim",
+                claim.session,
+                claim.epoch,
+                self._now(),
+                before_seq=before_seq,
+                sync=self._writer.durability == "always",
+            )
         )
 
     async def remove(self, claim: Claim) -> None:

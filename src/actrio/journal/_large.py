@@ -109,6 +109,7 @@ class LargeValues:
         records: Sequence[Record],
         *,
         sync: bool = False,
+        ts: float | None = None,
     ) -> int:
         """Put large values away, then add the records; see `StorePort.append`."""
         large: dict[str, bytes] = {}
@@ -127,7 +128,7 @@ class LargeValues:
         ]
         for data in large.values():
             await self.blobs.put(data, media_type="application/octet-stream")
-        return await self._store.append(session, epoch, expected_seq, records, sync=sync)
+        return await self._store.append(session, epoch, expected_seq, records, sync=sync, ts=ts)
 
     async def read(
         self, session: str, from_seq: int | None = None, *, bytes_max: int = READ_BYTES_MAX

@@ -105,6 +105,7 @@ class MemoryStore:
         records: Sequence[Record],
         *,
         sync: bool = False,  # noqa: ARG002 - nothing here is ever synced
+        ts: float | None = None,
     ) -> int:
         """Add ``records`` together or not at all; see `StorePort.append`."""
         await trio.lowlevel.checkpoint()
@@ -121,7 +122,7 @@ class MemoryStore:
         number, (change, least) = counted(records)
         if number >= 0:
             kept.checkpoint_seq = expected_seq + 1 + number
-        kept.updated = self._now()
+        kept.updated = ts if ts is not None else self._now()
         kept.created = kept.created if kept.ends else kept.updated
         kept.waiting = max(kept.waiting + change, least)
         payload = append_payload(

@@ -176,6 +176,7 @@ class StorePort(Protocol):
         records: Sequence[Record],
         *,
         sync: bool = False,
+        ts: float | None = None,
     ) -> int:
         """Add ``records`` together or not at all; return the ``seq`` of the last one.
 
@@ -185,6 +186,7 @@ class StorePort(Protocol):
             expected_seq: The session's last ``seq`` as the caller knows it.
             records: At least one.
             sync: Acknowledge only what is synced, whatever the durability is.
+            ts: When it happened, in seconds since 1970; the store's own clock says where None.
 
         *Backpressure*: waits, first come, first served, while too much waits to be written.
         *Cancellation*: cancelled means nothing was written. Once the write has begun, the call

@@ -16,5 +16,6 @@ from actrio.runtime._settings import LogSettings as LogSettings
 from actrio.runtime._settings import Settings as Settings
 from actrio.runtime._settings import StoreSettings as StoreSettings
 from actrio.runtime._settings import duration_seconds as duration_seconds
+from actrio.runtime._stores import store_place as store_place
 from actrio.sessions import Session as Session
 from actrio.sessions import Turn as Turn

@@ -133,7 +133,8 @@ class StoreSettings:
 
     Attributes:
         kind: ``memory``: as long as the runtime lives. ``embedded``: in files of this machine,
-            which several processes may share.
+            which several processes may share. Where it is not given: in memory; the commands that
+            have named sessions (chat, run --session, serve, sessions) use files.
         folder: Where the files are; by default in ``ACTRIO_DATA_DIR``, or else in the user's data
             folder.
         namespace: Sessions of one namespace know nothing of those of another.
@@ -146,7 +147,7 @@ class StoreSettings:
         redact_fields: Names of fields whose values are never written, wherever they stand.
     """
 
-    kind: Literal["memory", "embedded"] = "memory"
+    kind: Literal["memory", "embedded"] | None = None
     folder: str | None = None
     namespace: str = "default"
     durability: Literal["none", "batch", "always"] = "batch"

@@ -46,7 +46,7 @@ async def open_store(
         StorageDamaged: Something stored does not check; nothing was altered.
         StorageUnavailable: The folder cannot be used.
     """
-    if settings.kind == "memory":
+    if settings.kind != "embedded":
         yield LargeValues(MemoryStore(now=now))
         return
     async with open_embedded_store(

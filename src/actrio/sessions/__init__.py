@@ -5,6 +5,7 @@ from actrio.sessions._fold import apply as apply
 from actrio.sessions._fold import fold as fold
 from actrio.sessions._fold import replayed as replayed
 from actrio.sessions._journal import Store as Store
+from actrio.sessions._journal import exported as exported
 from actrio.sessions._journal import oldest_records as oldest_records
 from actrio.sessions._journal import read_state as read_state
 from actrio.sessions._journal import replay_from as replay_from

@@ -143,6 +143,7 @@ def _forked(state: SessionState, record: SessionForked, _stored: StoredRecord) -
 
 def _checkpoint(state: SessionState, record: Checkpoint, stored: StoredRecord) -> list[Told]:
     whole = restored(record.snapshot, last_seq=stored.seq)
+    whole.id = state.id  # an imported or forked session goes by its own name
     for each in attrs.fields(SessionState):
         setattr(state, each.name, getattr(whole, each.name))
     return []

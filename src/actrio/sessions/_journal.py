@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+import attrs
 import trio
 
 from actrio.errors import ActrioError, InvalidRequest, NotFound
@@ -31,6 +32,7 @@ from actrio.sessions._state import SessionState, snapshot_of
 __all__ = [
     "SessionJournal",
     "Store",
+    "exported",
     "oldest_records",
     "read_records",
     "read_state",
@@ -110,8 +112,13 @@ class SessionJournal:
             store, claim, state, clock=clock, redact=redact, retention_seconds=retention_seconds
         )
 
-    async def write(self, *records: Record, sync: bool = False) -> list[Event]:
-        """Append ``records`` together, fold them in, and return the events they stand for.
+    async def write(
+        self, make: Callable[[], Sequence[Record]], *, sync: bool = False
+    ) -> tuple[Sequence[Record], list[Event]]:
+        """Append what ``make`` returns, fold it in; return the records, and their events.
+
+        ``make`` is called when it is this write's turn. Whoever decides by the state decides
+        there: between a look at the state and the place in the journal others may be written.
 
         *Cancellation*: cancelled means nothing was written.
 
@@ -119,30 +126,35 @@ class SessionJournal:
             SessionFenced: Another process writes the session now.
             StorageError: Nothing was written.
         """
-        if self._redact is not None:
-            records = tuple(map(self._redact, records))
         if self._lock.locked():
             await self._lock.acquire()
         else:
             self._lock.acquire_nowait()
         try:
             state = self.state
+            records = make()
+            if not records:
+                return (), []
+            if self._redact is not None:
+                records = tuple(map(self._redact, records))
             last_seq = state.last_seq
             ts = self._clock()
-            await self._store.append(state.id, self._claim.epoch, last_seq, records, sync=sync)
+            await self._store.append(
+                state.id, self._claim.epoch, last_seq, records, sync=sync, ts=ts
+            )
             events: list[Event] = []
             for place, record in enumerate(records, last_seq + 1):
                 events += apply(state, StoredRecord(place, self._claim.epoch, ts, record))
             self._since_checkpoint += len(records)
         finally:
             self._lock.release()
-        return events
+        return records, events
 
     async def checkpoint_if_due(self, every: int = CHECKPOINT_RECORDS) -> None:
         """Write a checkpoint where the last one is ``every`` records back."""
         if self._since_checkpoint < every:
             return
-        await self.write(Checkpoint(snapshot=snapshot_of(self.state)))
+        await self.write(lambda: (Checkpoint(snapshot=snapshot_of(self.state)),))
         self._since_checkpoint = 0
         before, self._checkpoint = self._checkpoint, (self.state.last_seq, self._clock())
         if before is not None and self._retention is not None:
@@ -260,3 +272,21 @@ async def replay_from(
         if len(events) >= events_max and stored is not records[-1]:
             return Replayed(events, first, False)
     return Replayed(events, first, True)
+
+
+async def exported(store: StorePort, session: str) -> tuple[StoredRecord, ...]:
+    """Return a session's records as they mean the same without any other session.
+
+    A fork that begins in its parent's journal gets a checkpoint in the place of that reference.
+
+    Raises:
+        NotFound: There is no such session.
+    """
+    records = await oldest_records(store, session)
+    base = await _base(store, session, records)
+    if not base.parent:
+        return records
+    for stored in records[:2]:
+        apply(base, stored)
+    checkpoint = Checkpoint(snapshot=snapshot_of(base))
+    return (records[0], attrs.evolve(records[1], record=checkpoint), *records[2:])

@@ -17,6 +17,7 @@ What it does with a message while a turn runs:
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Final
 
 import attrs
@@ -24,6 +25,7 @@ import trio
 
 from actrio.actors import Actor, Context, ExitReason
 from actrio.errors import (
+    ActorStopped,
     ActrioError,
     Conflict,
     InvalidRequest,
@@ -137,15 +139,23 @@ class SessionActor(Actor[Any]):
             redact=desk.redact,
             retention_seconds=desk.retention_seconds,
         )
-        turns = SessionTurns(book, desk)
-        records = tuple(sealing(book.state, "crash"))
-        if records:
-            await turns.write(*records)
+        turns = SessionTurns(book, desk, lambda: self._read_again(ctx))
+        try:
+            await turns.write_made(lambda: tuple(sealing(book.state, "crash")))
+        except BaseException:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await book.close()
+            raise
         self._turns = turns
         desk.live[self._session] = book.state
         for name in book.state.line:
             self._call(name, ctx)
         return turns
+
+    def _read_again(self, ctx: Context) -> None:
+        """Have the session read again soon: nobody may come to it, and turns stand in its line."""
+        with contextlib.suppress(MailboxFull, ActorStopped):  # what waits there does the same
+            ctx.ref.tell_nowait(ReadSession())
 
     async def _given_up(self, turns: SessionTurns) -> None:
         """Let go of a journal that could not be written: its turns end, and it is read again."""
@@ -154,6 +164,7 @@ class SessionActor(Actor[Any]):
         for turn in list(turns.inside.values()):
             turn.cancel("the journal failed")
             await turn.done.wait()
+        turns.give_up()
         if not isinstance(turns.lost, SessionFenced):
             await turns.book.close()
 
@@ -165,6 +176,10 @@ class SessionActor(Actor[Any]):
         undecided = any(call.waits and call.leave is None for call in turn.calls)
         if turn_id in turns.inside or undecided:
             return
+        try:
+            self._desk.agent(turns.state.agent)
+        except NotFound:
+            return  # it waits until somebody opens the session with its agent
         try:
             ctx.ref.tell_nowait(RunTurn(turn_id))
         except MailboxFull:
@@ -239,6 +254,8 @@ class SessionActor(Actor[Any]):
                 f"Session {self._session} belongs to agent {state.agent!r}.",
                 remedy="Open it with that agent, or use another id.",
             )
+        for name in state.line:
+            self._call(name, ctx)
         return state.view()
 
     # -- turns -------------------------------------------------------------------------------------
@@ -365,10 +382,7 @@ class SessionActor(Actor[Any]):
     async def _answer(self, message: AnswerApproval, turns: SessionTurns, ctx: Context) -> None:
         pending = turns.state.pending.get(message.approval)
         if pending is None:
-            raise NotFound(
-                f"Session {self._session} has no open approval {message.approval}.",
-                remedy="It was decided already, or its turn has ended; list what is open.",
-            )
+            raise self._not_pending(message.approval)
         fits = message.decision in (
             ("answered", "denied") if pending.about == "question" else ("approved", "denied")
         )
@@ -377,7 +391,7 @@ class SessionActor(Actor[Any]):
                 f"{message.approval} is about a {pending.about}; it cannot be {message.decision}.",
                 remedy="A call is approved or denied; a question is answered or denied.",
             )
-        await turns.decide(
+        decided = await turns.decide(
             ApprovalDecided(
                 turn=pending.turn,
                 approval=message.approval,
@@ -387,7 +401,15 @@ class SessionActor(Actor[Any]):
                 note=message.note,
             )
         )
+        if not decided:
+            raise self._not_pending(message.approval)
         self._call(pending.turn, ctx)
+
+    def _not_pending(self, approval: str) -> NotFound:
+        return NotFound(
+            f"Session {self._session} has no open approval {approval}.",
+            remedy="It was decided already, or its turn has ended; list what is open.",
+        )
 
     async def _compact(self, message: CompactHistory, turns: SessionTurns) -> SessionView:
         state = turns.state

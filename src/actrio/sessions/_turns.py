@@ -14,7 +14,7 @@ On every way out the ending is one append: each tool call has its result, the tu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -39,7 +39,7 @@ from actrio.sessions._fold import TERMINAL, result_of
 from actrio.sessions._journal import SessionJournal
 from actrio.sessions._line import TurnInLine
 from actrio.sessions._sealing import cut_off, ended_turn, messages_beyond
-from actrio.sessions._state import OpenTurn, SessionState
+from actrio.sessions._state import OpenCall, OpenTurn, SessionState
 from actrio.tools import Leave
 from actrio.wire import error_to_dict
 
@@ -56,12 +56,16 @@ class SessionTurns:
     Args:
         book: Its journal.
         desk: What all sessions share.
+        on_lost: Called when a write has failed: what is here is no more to be trusted.
     """
 
-    def __init__(self, book: SessionJournal, desk: SessionDesk) -> None:
+    def __init__(
+        self, book: SessionJournal, desk: SessionDesk, on_lost: Callable[[], None]
+    ) -> None:
         self.book = book
         self.new_id = desk.new_id
         self.lost: ActrioError | None = None  # why the journal cannot be written any more
+        self._on_lost = on_lost
         self._desk = desk
         self._feed = desk.feeds.of(book.state.id)
         self._feed.seq = book.state.event_seq
@@ -80,16 +84,28 @@ class SessionTurns:
 
     async def write(self, *records: Record, sync: bool = False) -> None:
         """Write records and hand their events on; where this raises, nothing was written."""
+        await self.write_made(lambda: records, sync=sync)
+
+    async def write_made(self, make: Callable[[], Sequence[Record]], *, sync: bool = False) -> bool:
+        """Write what ``make`` returns when it is its turn; False where that was nothing."""
         try:
-            events = await self.book.write(*records, sync=sync)
+            records, events = await self.book.write(make, sync=sync)
         except ActrioError as error:
-            self.lost = error
+            if self.lost is None:
+                self.lost = error
+                self._on_lost()
             raise
         self._feed.publish(events)
-        for record in records:
-            if isinstance(record, TurnEnded) and (event := self._waiters.pop(record.turn, None)):
-                event.set()
+        for name in [each for each in self._waiters if each not in self.state.open]:
+            self._waiters.pop(name).set()
         self._hand_over()
+        return bool(records)
+
+    def give_up(self) -> None:
+        """Wake who waits for turns that have no task: they are told that the journal failed."""
+        for event in self._waiters.values():
+            event.set()
+        self._waiters.clear()
 
     def _hand_over(self) -> None:
         """Let the inputs go on that a turn has taken in."""
@@ -152,14 +168,23 @@ class SessionTurns:
         turn = self.state.open.get(turn_id)
         if turn is None or turn_id in self.inside:
             return
-        if turn.begun:
-            await self.write(*cut_off(self.state, turn, reason))
-        else:
-            await self.write(ended_turn(turn, reason, resumable=False))
+
+        def ending() -> Sequence[Record]:
+            if turn_id not in self.state.open:
+                return ()
+            if turn.begun:
+                return tuple(cut_off(self.state, turn, reason))
+            return (ended_turn(turn, reason, resumable=False),)
+
+        await self.write_made(ending)
         self.call_first()
 
     async def wait(self, turn_id: str) -> TurnResult | None:
-        """Return the result of a turn when it has ended; None if it is not known here."""
+        """Return the result of a turn when it has ended; None if it is not known here.
+
+        Raises:
+            StorageError: The journal failed meanwhile: whoever asks again is told.
+        """
         while turn_id in self.state.open:
             turn = self.inside.get(turn_id)
             if turn is not None:
@@ -168,6 +193,8 @@ class SessionTurns:
                     return turn.result
             else:
                 await self._waiters.setdefault(turn_id, trio.Event()).wait()
+                if self.lost is not None:
+                    raise self.lost
         ended = self.state.ended.get(turn_id)
         return result_of(ended) if ended is not None else None
 
@@ -279,7 +306,13 @@ class SessionTurns:
         if turn.result is not None or turn.id not in self.state.open:
             return
         try:
-            await self.write(*self._ending(turn, result, resumable=resumable, kept=kept))
+            await self.write_made(
+                lambda: (
+                    tuple(self._ending(turn, result, resumable=resumable, kept=kept))
+                    if turn.id in self.state.open
+                    else ()
+                )
+            )
         except ActrioError as error:
             # It cannot be recorded: whoever waits is told all the same, and the next opening
             # finds the turn unfinished.
@@ -318,9 +351,13 @@ class SessionTurns:
 
     async def permit(self, turn: TurnInLine, step: int, position: int, call: ToolCall) -> Leave:
         """Ask a person whether a call may run, or return what was decided already."""
-        open_call = self.state.open[turn.id].calls[position]
+
+        def shown() -> OpenCall:
+            # Looked up each time: a checkpoint puts equal ones in the place of all.
+            return self.state.open[turn.id].calls[position]
+
         # After a restart a changed filter may want to run something else than was shown.
-        if not open_call.approval or open_call.asked != call:
+        if not shown().approval or shown().asked != call:
             await self._ask(
                 turn,
                 ApprovalAsked(
@@ -332,9 +369,9 @@ class SessionTurns:
                     call=call,
                 ),
             )
-        while open_call.leave is None:
-            await self._heard(turn, open_call.approval)
-        return Leave(open_call.leave == "approved", by=open_call.by, note=open_call.note)
+        while shown().leave is None:
+            await self._heard(turn, shown().approval)
+        return Leave(shown().leave == "approved", by=shown().by, note=shown().note)
 
     async def ask_person(self, turn: TurnInLine, asked: ApprovalAsked) -> str:
         """Ask a person a tool's question and return the answer."""
@@ -366,18 +403,23 @@ class SessionTurns:
             turn.scope.cancel(reason="waits for a person")
             await trio.lowlevel.checkpoint()
 
-    async def decide(self, record: ApprovalDecided) -> None:
-        """Write a person's decision and wake who waits for it."""
+    async def decide(self, record: ApprovalDecided) -> bool:
+        """Write a person's decision and wake who waits for it; False if it came too late."""
         about = self.state.pending[record.approval].about
         if about == "question":
             self._answers[record.approval] = (record.decision, record.answer)
         try:
-            await self.write(record, sync=True)
+            written = await self.write_made(
+                lambda: (record,) if record.approval in self.state.pending else (), sync=True
+            )
         except BaseException:
             self._answers.pop(record.approval, None)
             raise
+        if not written:
+            self._answers.pop(record.approval, None)
         if (event := self._asking.pop(record.approval, None)) is not None:
             event.set()
+        return written
 
 
 def _failed(turn: TurnInLine, error: ActrioError) -> TurnResult:

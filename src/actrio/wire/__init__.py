@@ -9,5 +9,6 @@ from actrio.wire._events import event_from_dict as event_from_dict
 from actrio.wire._events import event_to_dict as event_to_dict
 from actrio.wire._events import event_to_json as event_to_json
 from actrio.wire._json import json_line as json_line
+from actrio.wire._plain import plain as plain
 from actrio.wire._records import RecordCodec as RecordCodec
 from actrio.wire._structure import structure as structure
