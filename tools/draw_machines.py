@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, get_args
+
+import attrs
 
 from actrio.agents._turn import (
     CallModel,
@@ -26,9 +28,18 @@ from actrio.agents._turn import (
     after_model,
     after_tools,
     begin,
-    sealed,
 )
-from actrio.errors import ContextWindowExceeded, TurnAborted
+from actrio.journal import (
+    InputAccepted,
+    ModelOutcome,
+    Record,
+    StepBegun,
+    StoredRecord,
+    ToolFinished,
+    ToolStarted,
+    TurnBegun,
+    TurnEnded,
+)
 from actrio.messages import (
     AssistantMessage,
     Message,
@@ -40,6 +51,8 @@ from actrio.messages import (
     UserMessage,
 )
 from actrio.messages import _parts as parts
+from actrio.sessions import SessionState, apply, fold
+from actrio.sessions._sealing import cut_off
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "turn-machine.md"
@@ -159,30 +172,50 @@ def _answer_with_calls() -> ModelOutput:
 
 
 def kept() -> list[tuple[str, str]]:
-    """Return what a session keeps of a turn that ends at each of its places."""
-    limits = TurnLimits(3, 1)
-    begun, _ = begin(_QUESTION, limits)
-    tools, _ = after_model(begun, _answer_with_calls(), None)
-    results = (ToolResult("call_1", "look", "found"),)
-    half = AssistantMessage((Text("half an ans"), _CALL))
-    again, _ = after_tools(tools, results)
-    done, _ = after_model(begun, ModelOutput(AssistantMessage((Text("answer"),)), "stop"), None)
-    stopped = TurnAborted("cancelled")
-    window = ContextWindowExceeded("too long")
-    places: list[tuple[str, Callable[[], tuple[Message, ...]]]] = [
-        ("before the model said a word", lambda: sealed(begun, error=stopped)),
-        ("in the middle of an answer", lambda: sealed(begun, partial=half, error=stopped)),
-        ("with calls that were not begun", lambda: sealed(tools, error=stopped)),
-        ("while tools run", lambda: sealed(tools, results=_sealing(), error=stopped)),
-        ("after the tools, before the next answer", lambda: sealed(again, error=stopped)),
-        ("by itself", lambda: sealed(done)),
-        ("because it outgrew the model's window", lambda: sealed(again, error=window)),
+    """Return what a session keeps of a turn that ends at each of its places.
+
+    What is kept is what the turn's records fold into, so records are made and folded.
+    """
+    accepted = InputAccepted(turn="t", message=_QUESTION)
+    begun: tuple[Record, ...] = (accepted, TurnBegun(turn="t"), StepBegun(turn="t", step=1))
+    half = ModelOutcome(turn="t", step=1, status="cancelled", partial="half an ans")
+    calls = (*begun, ModelOutcome(turn="t", step=1, output=_answer_with_calls()))
+    started = ToolStarted(turn="t", step=1, position=0, call_id="call_1", name="look")
+    found = ToolResult("call_1", "look", "found")
+    finished = ToolFinished(turn="t", step=1, position=0, result=found)
+    again = (*calls, started, finished, StepBegun(turn="t", step=2))
+    answer = ModelOutput(AssistantMessage((Text("answer"),)), "stop")
+    completed = TurnEnded(turn="t", outcome="completed", stop_reason="end_turn")
+    outgrown = TurnEnded(turn="t", outcome="failed", stop_reason="error", kept=False)
+    places: list[tuple[str, tuple[Record, ...]]] = [
+        ("while it stands in line", (accepted,)),
+        ("before the model said a word", begun),
+        ("in the middle of an answer", (*begun, half)),
+        ("with calls that were not begun", calls),
+        ("while tools run", (*calls, started)),
+        ("after the tools, before the next answer", again),
+        ("by itself", (*begun, ModelOutcome(turn="t", step=1, output=answer), completed)),
+        ("because it outgrew the model's window", (*again, outgrown)),
+        ("by being rolled back", (*calls, started, *_rolled_back((*calls, started)))),
     ]
-    return [(place, _shown(keep())) for place, keep in places]
+    return [(place, _shown(_folded(records).history)) for place, records in places]
 
 
-def _sealing() -> tuple[ToolResult, ...]:
-    return (ToolResult("call_1", "look", "Interrupted: …", "sealed"),)
+def _folded(records: Sequence[Record]) -> SessionState:
+    """Return the session that ``records`` make; a turn that they leave open is cut off."""
+    state = SessionState("s")
+    for seq, record in enumerate(records, 1):
+        apply(state, StoredRecord(seq, 1, 0.0, record))
+    for turn in list(state.open.values()):
+        for record in tuple(cut_off(state, turn, "user")):
+            apply(state, StoredRecord(len(records) + 1, 1, 0.0, record))
+    return state
+
+
+def _rolled_back(records: Sequence[Record]) -> Iterator[Record]:
+    state = fold("s", [StoredRecord(seq, 1, 0.0, each) for seq, each in enumerate(records, 1)])
+    for record in tuple(cut_off(state, state.open["t"], "rolled back")):
+        yield attrs.evolve(record, kept=False) if isinstance(record, TurnEnded) else record
 
 
 def _shown(messages: Sequence[Message]) -> str:

@@ -41,10 +41,15 @@ if TYPE_CHECKING:
     from actrio.filters import before_agent as before_agent
     from actrio.filters import before_model as before_model
     from actrio.filters import before_tool as before_tool
+    from actrio.messages import ApprovalRequested as ApprovalRequested
+    from actrio.messages import ApprovalResolved as ApprovalResolved
     from actrio.messages import AssistantMessage as AssistantMessage
     from actrio.messages import Citation as Citation
     from actrio.messages import Document as Document
     from actrio.messages import EmbedOutput as EmbedOutput
+    from actrio.messages import Gap as Gap
+    from actrio.messages import HistoryChanged as HistoryChanged
+    from actrio.messages import IfBusy as IfBusy
     from actrio.messages import Image as Image
     from actrio.messages import ItemCompleted as ItemCompleted
     from actrio.messages import ItemDelta as ItemDelta
@@ -52,13 +57,17 @@ if TYPE_CHECKING:
     from actrio.messages import ModelInput as ModelInput
     from actrio.messages import ModelOptions as ModelOptions
     from actrio.messages import ModelOutput as ModelOutput
+    from actrio.messages import PendingApproval as PendingApproval
     from actrio.messages import Refusal as Refusal
+    from actrio.messages import SessionView as SessionView
+    from actrio.messages import StateUpdated as StateUpdated
     from actrio.messages import StepStarted as StepStarted
     from actrio.messages import Text as Text
     from actrio.messages import Thinking as Thinking
     from actrio.messages import ToolCall as ToolCall
     from actrio.messages import ToolMessage as ToolMessage
     from actrio.messages import ToolResult as ToolResult
+    from actrio.messages import TurnAccepted as TurnAccepted
     from actrio.messages import TurnCancelled as TurnCancelled
     from actrio.messages import TurnCompleted as TurnCompleted
     from actrio.messages import TurnEvent as TurnEvent
@@ -73,6 +82,7 @@ if TYPE_CHECKING:
     from actrio.runtime import Limits as Limits
     from actrio.runtime import Runtime as Runtime
     from actrio.runtime import Settings as Settings
+    from actrio.runtime import StoreSettings as StoreSettings
     from actrio.runtime import load_settings as load_settings
     from actrio.runtime import open_runtime as open_runtime
     from actrio.sessions import Session as Session
@@ -88,12 +98,14 @@ _ROOMS = {
     "errors": "ActrioError",
     "filters": "AgentInput Filter after_agent after_model after_tool around_agent around_model "
     "around_tool before_agent before_model before_tool",
-    "messages": "AssistantMessage Citation Document EmbedOutput Image ItemCompleted ItemDelta ItemStarted ModelInput "
-    "ModelOptions ModelOutput Refusal StepStarted Text Thinking ToolCall ToolMessage ToolResult "
-    "TurnCancelled TurnCompleted TurnEvent TurnFailed TurnResult TurnStarted Usage UserMessage",
+    "messages": "ApprovalRequested ApprovalResolved AssistantMessage Citation Document EmbedOutput "
+    "Gap HistoryChanged IfBusy Image ItemCompleted ItemDelta ItemStarted ModelInput ModelOptions "
+    "ModelOutput PendingApproval Refusal SessionView StateUpdated StepStarted Text Thinking ToolCall "
+    "ToolMessage ToolResult TurnAccepted TurnCancelled TurnCompleted TurnEvent TurnFailed TurnResult "
+    "TurnStarted Usage UserMessage",
     "providers": "ConnectionLimits ProviderSettings",
     "providers.local": "LocalSettings",
-    "runtime": "Limits Runtime Settings load_settings open_runtime",
+    "runtime": "Limits Runtime Settings StoreSettings load_settings open_runtime",
     "sessions": "Session Turn",
     "telemetry": "configure_logging",
     "tools": "Tool ToolContext tool",

@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
-__all__ = ["REDACTED", "RedactSecrets", "redact"]
+__all__ = ["REDACTED", "RedactSecrets", "redact", "secrets_of"]
 
 REDACTED: Final = "[redacted]"
 
