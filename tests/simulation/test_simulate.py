@@ -123,10 +123,10 @@ def test_simulated_files_forget_what_was_not_synced():
 
 
 def test_ports_that_do_not_exist_say_what_to_do_instead():
-    """HTTP and the store are absent, not stubbed."""
+    """HTTP is absent, not stubbed."""
 
     async def main(ports):
-        for name in ("http", "store"):
+        for name in ("http",):
             with pytest.raises(NotSupported) as caught:
                 getattr(ports, name)
             assert caught.value.remedy

@@ -424,6 +424,8 @@ class Activation(Slot):
                     wanted, self._wanted = self._wanted, []
                     for call in wanted:
                         self._start(*call)
+                    # This frame lives long; what it has started must not live as long.
+                    wanted, call = [], None
                     try:
                         await trio.sleep_forever()
                     finally:
@@ -435,6 +437,11 @@ class Activation(Slot):
             if self._wanted:
                 self._open_home()  # these came while it closed; they are settled like the others
             self.wake()
+
+    def close_home(self) -> None:
+        """Let go of the nursery while nothing runs in it: a task is a quarter of an idle actor."""
+        if self._nursery is not None and not self._nursery.child_tasks and not self._wanted:
+            self._home_scope.cancel(reason="nothing runs in it")
 
     async def _end_tasks(self) -> None:
         with trio.CancelScope(shield=True):  # as a nursery's end would be: it waits for its tasks

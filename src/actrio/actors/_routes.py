@@ -160,8 +160,10 @@ class Route(Supervisor):
     async def sweep(self) -> None:
         """Passivate what is idle, again and again, until cancelled."""
         while True:
-            await trio.sleep(self._route.idle_seconds / SWEEPS_PER_IDLE_TIME)
-            idle_since = trio.current_time() - self._route.idle_seconds
+            period = self._route.idle_seconds / SWEEPS_PER_IDLE_TIME
+            await trio.sleep(period)
+            now = trio.current_time()
+            idle_since = now - self._route.idle_seconds
             for cell in self.cells():
                 if cell.activation is None:
                     self._forget_idle(
@@ -169,6 +171,8 @@ class Route(Supervisor):
                     )  # nothing sent to it was accepted, or nobody watches it now
                 elif cell.last_active <= idle_since:
                     self._send_to_sleep(cell)
+                elif cell.last_active <= now - period:
+                    cell.activation.close_home()
 
     def passivated(self, cell: Cell) -> None:
         self._passivations += 1

@@ -115,6 +115,9 @@ class Connections:
         provider, name = split_model(model)
         check_enabled(provider, self._settings)
         key = model if provider == "local" else provider
+        if (known := self._opened.get(key)) is not None:
+            # Every turn comes by here, in its agent's one task: a lock would let one by per pass.
+            return known.ref, known.model or name
         lock = self._locks.setdefault(key, trio.Lock())
         try:
             async with lock:
