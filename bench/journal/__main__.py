@@ -19,11 +19,10 @@ from typing import Any
 
 import trio
 
-from actrio.journal import Checkpoint, InputAccepted, ToolStarted, open_embedded_store, record_codec
-from actrio.messages import user_message
+from actrio.journal import Checkpoint, StateChanged, open_embedded_store, record_codec
 from bench.journal.floor import bare
 
-RECORD = ToolStarted(turn="t_0123456789", call_id="call_0123456789", name="search")
+RECORD = StateChanged(values={"call_id": "call_0123456789"}, by="t_0123456789")
 ROUNDS = 3
 
 
@@ -45,7 +44,7 @@ async def stall_probe(stalls: list[float]) -> AsyncIterator[None]:
 
 async def ours(
     folder: Path, durability: Any, *, sessions: int, seconds: float
-) -> tuple[float, list[float], list[float], float]:
+) -> tuple[float, list[float], list[float], float, float]:
     times: list[float] = []
     stalls: list[float] = []
     async with open_embedded_store(folder, durability=durability) as store:
@@ -59,11 +58,13 @@ async def ours(
                 last = await store.append(claim.session, claim.epoch, last, (RECORD,))
                 times.append(time.perf_counter() - began)
 
+        worked = time.process_time()
         async with stall_probe(stalls), trio.open_nursery() as nursery:
             for claim in claims:
                 nursery.start_soon(session, claim)
+        worked = time.process_time() - worked
         size = store.statistics().bytes_written / max(1, store.statistics().records)
-    return len(times) / seconds, times, stalls, size
+    return len(times) / seconds, times, stalls, size, worked / len(times)
 
 
 def at(values: list[float], share: float) -> float:
@@ -83,12 +84,13 @@ async def rates(root: Path, seconds: float) -> None:
         for number in range(ROUNDS):
             folder = root / f"{durability}{number}"
             folder.mkdir()
-            rate, times, stalls, size = await ours(
+            rate, times, stalls, size, work = await ours(
                 folder / "store", durability, sessions=100, seconds=seconds
             )
             ready = b"x" * int(size)
-            floors, floor_stalls, floor_times = [], [], []
+            floors, works, floor_stalls, floor_times = [], [], [], []
             for line in (encoded_line, lambda ready=ready: ready):
+                worked = time.process_time()
                 async with stall_probe(floor_stalls):
                     floor, floor_times = await bare(
                         folder,
@@ -98,11 +100,14 @@ async def rates(root: Path, seconds: float) -> None:
                         line=line,
                     )
                 floors.append(floor)
+                works.append((time.process_time() - worked) / len(floor_times))
             told = (
                 f"{rate:8.0f}/s  p99 {at(times, 0.99):.1f} ms  stall p99.9 {at(stalls, 0.999):.1f} ms",
                 f"| floor {floors[0]:8.0f}/s  p99 {at(floor_times, 0.99):.1f} ms",
                 f"stall {at(floor_stalls, 0.999):.1f} ms, ratio {rate / floors[0]:.2f}",
                 f"| floor without encoding {floors[1]:8.0f}/s, ratio {rate / floors[1]:.2f}",
+                f"| processor time of a record {work * 1e6:.1f} µs, of the floor's"
+                f" {works[0] * 1e6:.1f} µs, ratio {works[0] / work:.2f}",
             )
             rounds.append((rate / floors[0], "  ".join(told)))
         print(f"{durability:7}{sorted(rounds)[ROUNDS // 2][1]}", flush=True)
@@ -112,7 +117,7 @@ async def opening(root: Path) -> None:
     folder = root / "opening"
     async with open_embedded_store(folder) as store:
         claim = await store.claim("long", "bench")
-        text = InputAccepted(turn="t", message=user_message("x" * 200))
+        text = StateChanged(values={"text": "x" * 200})
         for last in range(0, 9990, 10):
             await store.append("long", claim.epoch, last, (text,) * 10)
         await store.append("long", claim.epoch, 9990, (Checkpoint(snapshot={"n": 1}), *(text,) * 9))
@@ -161,10 +166,55 @@ async def passivated(root: Path, sessions: int) -> None:
     print(
         f"{sessions:,} passivated sessions: {(after - before) / 1e6:.1f} MB, {per:.0f} bytes each (≤ 50 MB at 100,000)"
     )
-    began = time.perf_counter()
-    async with open_embedded_store(folder) as store:
-        assert store.statistics().sessions == sessions
-    print(f"opening that store: {(time.perf_counter() - began) * 1000:.0f} ms")
+    for what in ("with its index file", "without it"):
+        began = time.perf_counter()
+        async with open_embedded_store(folder) as store:
+            assert store.statistics().sessions == sessions
+            opened = time.perf_counter() - began
+            began = time.perf_counter()
+            assert len(await store.list(after=f"s_{sessions // 2:024}", limit=1000)) > 100
+            listed = time.perf_counter() - began
+        print(
+            f"opening that store {what}: {opened * 1000:.0f} ms;"
+            f" a page of 1,000 from its middle: {listed * 1000:.1f} ms"
+        )
+        (folder / "index.snap").unlink()
+
+
+async def compacting(root: Path, sessions: int) -> None:
+    """Remove nine sessions of ten, then compact while another one appends."""
+    times: list[float] = []
+    stalls: list[float] = []
+    text = StateChanged(values={"text": "x" * 500})
+    async with open_embedded_store(root / "compacting", segment_bytes_max=4_000_000) as store:
+        for number in range(sessions):
+            claim = await store.claim(f"s_{number:024}", "bench")
+            await store.append(claim.session, claim.epoch, 0, (text,) * 5)
+            if number % 10:
+                await store.remove(claim)
+            else:
+                await store.release(claim)
+        claim = await store.claim("beside", "bench")
+        compacted = trio.Event()
+
+        async def appending() -> None:
+            last = 0
+            while not compacted.is_set():
+                began = time.perf_counter()
+                last = await store.append("beside", claim.epoch, last, (RECORD,))
+                times.append(time.perf_counter() - began)
+
+        async with stall_probe(stalls), trio.open_nursery() as nursery:
+            nursery.start_soon(appending)
+            began = time.perf_counter()
+            report = await store.compact()
+            took = time.perf_counter() - began
+            compacted.set()
+    print(
+        f"compacting {report.bytes_before / 1e6:.0f} MB to {report.bytes_after / 1e6:.0f} MB:"
+        f" {took:.2f} s; meanwhile appends p99 {at(times, 0.99):.1f} ms,"
+        f" stall p99.9 {at(stalls, 0.999):.1f} ms"
+    )
 
 
 def main() -> None:
@@ -175,6 +225,7 @@ def main() -> None:
         # First, while the process has no freed memory that would hide what this takes.
         lambda root: passivated(root, 1000 if quick else 100_000),
         opening,
+        lambda root: compacting(root, 300 if quick else 5000),
         lambda root: rates(root, 0.2 if quick else 2.0),
     ]
     for step in steps:

@@ -3,7 +3,8 @@
 ``python tests/crash/kill_runner.py FOLDER KILLS`` prints one line of JSON and fails if something was lost. Each life is forked from
 this process, which has no threads: it writes sessions and says over a pipe what was acknowledged.
 It is killed either by its parent at a random moment, or by itself at the n-th operation of its
-disk (before it, halfway through it, after it), for n = 1, 2, 3 …
+disk (before it, halfway through it, after it), for n = 1, 2, 3 … Beside the sessions it writes, it
+removes one again and again, trims one, and compacts, so that the kill strikes these as well.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from pathlib import Path
 
 import trio
 
-from actrio.journal import RealDisk, StateChanged, open_embedded_store
+from actrio.journal import Checkpoint, RealDisk, StateChanged, open_embedded_store
 
 SESSIONS = 8
 LIVES_PER_FOLDER = 20
+SEGMENT_BYTES = 20_000
+INDEX_BYTES = 10_000
 
 
 class _FatalFile:
@@ -68,16 +71,33 @@ class FatalDisk(RealDisk):
     def open(self, name, *, create=False):
         return _FatalFile(super().open(name, create=create), self._die)
 
-    def replace(self, name, content):
+    def write_new(self, name, content):
         self._die("before")
-        super().replace(name, content)
+        if self._die("halfway", only_look=True):
+            super().write_new(name, content[: len(content) // 2])
+            self._die("halfway")
+        super().write_new(name, content)
+        self._die("after")
+
+    def put_in_place(self, new, name):
+        self._die("before")
+        super().put_in_place(new, name)
+        self._die("after")
+
+    def remove(self, name):
+        self._die("before")
+        super().remove(name)
         self._die("after")
 
 
 async def _live(folder, disk, pipe, durability, seed):
     async with (
         open_embedded_store(
-            folder, disk=disk, durability=durability, segment_bytes_max=20_000
+            folder,
+            disk=disk,
+            durability=durability,
+            segment_bytes_max=SEGMENT_BYTES,
+            index_bytes_max=INDEX_BYTES,
         ) as store,
         trio.open_nursery() as nursery,
     ):
@@ -92,17 +112,50 @@ async def _live(folder, disk, pipe, durability, seed):
                 last = await store.append(name, claim.epoch, last, records, sync=last % 10 == 0)
                 os.write(pipe, f"{name} {last}\n".encode())
 
+        async def come_and_go(generation):
+            while True:
+                claim = await store.claim("gone", "life")
+                last, generation = claim.last_seq, generation + 1
+                for _ in range(5):
+                    records = [StateChanged(values={"generation": generation}, by="x" * 200)]
+                    last = await store.append("gone", claim.epoch, last, records)
+                await store.remove(claim)
+                os.write(pipe, f"gone {generation}\n".encode())
+
+        async def trim_and_compact():
+            claim = await store.claim("trimmed", "life")
+            last = claim.last_seq
+            while True:
+                records = [StateChanged(values={"n": last + 1}), Checkpoint(snapshot={})]
+                last = await store.append("trimmed", claim.epoch, last, records)
+                await store.trim(claim, last)
+                os.write(pipe, f"trimmed {last}\n".encode())
+                await store.compact(bytes_max=SEGMENT_BYTES)
+
         for number in range(SESSIONS):
             nursery.start_soon(write, f"s{number}")
+        nursery.start_soon(come_and_go, seed * 1_000_000)
+        nursery.start_soon(trim_and_compact)
 
 
 async def _check(folder, acknowledged):
     lost, extra = 0, 0
-    async with open_embedded_store(folder, segment_bytes_max=20_000) as store:
-        if not (await store.verify()).ok:
+    async with open_embedded_store(folder, segment_bytes_max=SEGMENT_BYTES) as store:
+        report = await store.verify()
+        if report.problems or report.warnings:
+            print(report, file=sys.stderr)
             return {"lost": -1}
         listed = {entry.session: entry.last_seq for entry in await store.list()}
+        # A removal that was acknowledged stays one; a trim does not, it only gives permission.
+        for one in await store.read("gone", 1) if "gone" in listed else ():
+            lost += one.record.values["generation"] <= acknowledged.get("gone", 0)
+        if acknowledged.get("trimmed", 0) > listed.get("trimmed", 0):
+            lost += 1
+        elif "trimmed" in listed:
+            await store.read("trimmed")
         for name, last in acknowledged.items():
+            if not name.startswith("s"):
+                continue
             found = await store.read(name, 1) if name in listed else ()
             right = [one.record.values["n"] for one in found] == list(range(1, len(found) + 1))
             right = right and all(one.record.by == name for one in found)

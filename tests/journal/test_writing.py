@@ -9,9 +9,11 @@ import pytest
 import trio
 
 from actrio.errors import (
+    Conflict,
     InvalidRequest,
     LimitExceeded,
     NotSupported,
+    SessionFenced,
     StorageDamaged,
     StorageUnavailable,
 )
@@ -141,6 +143,31 @@ async def test_who_finds_no_room_waits_in_line(note, open_on, monkeypatch):
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert (room.items, room.bytes, room.items_peak) == (2, 100, 2)
+
+
+async def test_nothing_is_written_under_a_claim_after_its_removal(note, open_on):
+    """What waits behind a removal is refused: later nobody could tell that it came after it."""
+    disk = SimulatedDisk()
+    results = []
+    async with open_on(disk, durability="always") as store:
+        claim = await store.claim("s", "me")
+        await store.append("s", claim.epoch, 0, [note(1)])
+
+        async def append():
+            try:
+                results.append(await store.append("s", claim.epoch, 0, [note(2)]))
+            except (SessionFenced, Conflict) as error:
+                results.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.remove, claim)
+            for _ in range(5):
+                nursery.start_soon(append)
+                await trio.lowlevel.checkpoint()
+        assert len(results) == 5
+        assert not any(isinstance(one, int) for one in results)
+    async with open_on(disk) as store:
+        assert await store.list() == ()
 
 
 async def test_an_append_larger_than_the_bound_is_refused(note, open_on, monkeypatch):

@@ -15,10 +15,19 @@ from actrio.providers.scripted import ScriptedServer
 from actrio.testing import MemoryNetwork, Reply
 
 
-@pytest.fixture(params=["httpx", "httpx2"])
-def http(request):
-    """Each of the two HTTP libraries that the seam accepts."""
+@pytest.fixture(
+    params=[("httpx", "auto"), ("httpx2", "auto"), ("httpx2", "httpx")],
+    ids=["httpx", "httpx2", "httpx2-own"],
+)
+def carrier(request):
+    """A library and a transport: ours below each of the two, and one of their own."""
     return request.param
+
+
+@pytest.fixture
+def http(carrier):
+    """Each of the two HTTP libraries that the seam accepts; `connect` knows the transport."""
+    return carrier[0]
 
 
 @pytest.fixture
@@ -50,8 +59,10 @@ class Client:
 
 
 @pytest.fixture
-def connect():
+def connect(request):
     """Open a client of an endpoint: ``async with connect(base_url, http) as client``."""
+    carried = "carrier" in request.fixturenames
+    transport = request.getfixturevalue("carrier")[1] if carried else "auto"
 
     @asynccontextmanager
     async def opened(base_url: str, http: str, key: str = "", **settings) -> AsyncIterator[Client]:
@@ -60,6 +71,7 @@ def connect():
         chosen = ProviderSettings(
             base_url=base_url,
             http=http,
+            transport=settings.pop("transport", transport),
             api_key_env="HERE_KEY" if key else None,
             limits=limits,
             **settings,

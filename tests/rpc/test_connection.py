@@ -5,7 +5,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from actrio.errors import NotFound, Overloaded
+from actrio.errors import NotFound, Overloaded, PeerError
 from actrio.rpc import ConnectionLimits, Refused, fault
 
 
@@ -458,7 +458,139 @@ async def test_large_values_pass_whole(connect):
         call.channel = "s"
         return call.params["text"]
 
-    peer = await connect(calls={"back": back})
-    text = "é\u2028" * 700_000
-    await peer.call(1, "back", text=text[:500_000])
-    assert (await peer.receive())["result"] == text[:500_000]
+    peer = await connect(ConnectionLimits(line_out_bytes_max=2**24), calls={"back": back})
+    text = "é\u2028" * 250_000
+    await peer.call(1, "back", text=text)
+    assert (await peer.receive())["result"] == text
+
+
+async def test_too_long_answer_is_refused_or_shrunk(connect):
+    """No line out is longer than the bound: an answer becomes an error, or what shrink makes."""
+
+    async def large(call):
+        return {"text": "x" * 2_000_000}
+
+    peer = await connect(calls={"large": large}, controls={"too": lambda _: "x" * 2_000_000})
+    for method in ("large", "too"):
+        await peer.call(1, method)
+        error = (await peer.receive())["error"]
+        assert (error["code"], error["data"]["kind"]) == (-32007, "limit_exceeded")
+
+    async def shrink(message):
+        return {**message, "result": {"text": "cut"}}
+
+    peer = await connect(calls={"large": large}, shrink=shrink)
+    await peer.call(1, "large")
+    assert (await peer.receive())["result"] == {"text": "cut"}
+
+
+async def test_our_requests_are_answered(connect, nursery):
+    """The peer's answer to a srv- request is its result, its error a PeerError."""
+    outcomes = []
+
+    async def ask():
+        outcomes.append(await peer.connection.request("tool/call", {"a": 1}))
+        try:
+            await peer.connection.request("tool/call", {}, channel="s")
+        except PeerError as error:
+            outcomes.append((error.message, error.data["code"]))
+
+    peer = await connect()
+    nursery.start_soon(ask)
+    asked = await peer.receive()
+    assert asked == {"jsonrpc": "2.0", "id": "srv-1", "method": "tool/call", "params": {"a": 1}}
+    await peer.send({"id": "srv-1", "result": 7})
+    assert (await peer.receive())["id"] == "srv-2"
+    await peer.send({"id": "srv-2", "error": {"code": -1, "message": "no"}})
+    await peer.send({"id": "srv-2", "result": "twice"}, {"id": 2, "result": "to nothing"})
+    await trio.testing.wait_all_tasks_blocked()
+    assert outcomes == [7, ("The client refused tool/call: no", -1)]
+    assert peer.connection.statistics().ignored == 2
+    assert peer.connection.statistics().asked == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("$/cancelRequest", "id"), ("$/cancel_request", "requestId")]
+)
+async def test_cancelled_request_of_ours_is_taken_back(connect, nursery, method, name):
+    """Cancelling tells the peer which request is void; its late answer is ignored."""
+    peer = await connect(cancel_method=method)
+    with trio.CancelScope() as scope:
+        nursery.start_soon(peer.connection.request, "question/ask", {})
+        assert (await peer.receive())["id"] == "srv-1"
+
+    async def ask():
+        with scope:
+            await peer.connection.request("question/ask", {})
+
+    scope = trio.CancelScope()
+    nursery.start_soon(ask)
+    assert (await peer.receive())["id"] == "srv-2"
+    scope.cancel()
+    taken_back = await peer.receive()
+    assert (taken_back["method"], taken_back["params"]) == (method, {name: "srv-2"})
+    await peer.send({"id": "srv-2", "result": 1}, {"id": "srv-1", "result": 1})
+    await trio.testing.wait_all_tasks_blocked()
+    assert peer.connection.statistics().ignored == 1
+
+
+async def test_end_of_input_ends_waiting_for_the_peer(connect):
+    """Once nobody can answer, open and later requests of ours fail at once, and draining goes on."""
+
+    async def method(call):
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError):
+                await peer.connection.request("question/ask", {})
+        return "went on"
+
+    peer = await connect(calls={"m": method})
+    await peer.call(1, "m")
+    assert (await peer.receive())["method"] == "question/ask"
+    await peer.inbound.aclose()
+    assert (await peer.receive())["result"] == "went on"
+
+
+async def test_a_front_end_may_hold_the_connection_after_the_input(connect):
+    """With `ended`, output goes on after the end of input until finish is called."""
+    ended = trio.Event()
+    peer = await connect(calls={"echo": echo}, ended=ended.set)
+    await peer.inbound.aclose()
+    await ended.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    assert peer.ending is None
+    await peer.connection.notify("s", "event", {"n": 1})
+    assert (await peer.receive())["params"] == {"n": 1}
+    peer.connection.finish()
+    await trio.testing.wait_all_tasks_blocked()
+    assert peer.ending == "eof"
+
+
+async def test_peer_that_leaves_512_answers_unread_is_given_up(connect, autojump_clock):
+    """One that asks and never reads is closed after a second; the work it had is cancelled."""
+    peer = await connect(calls={"forever": forever}, controls={"ping": lambda _: {}})
+    await peer.call("f", "forever")
+    for n in range(511):
+        await peer.call(n, "ping")
+    await trio.sleep(100)
+    assert peer.ending is None
+    for n in range(20):
+        await peer.call(n, "ping")
+    await trio.sleep(0.9)
+    assert peer.ending is None
+    await trio.sleep(1.2)
+    assert peer.ending == "stalled"
+
+
+async def test_a_write_without_progress_is_told(connect, autojump_clock):
+    """After 30 s the front end hears of it, and again with 0 when the peer reads on."""
+    told = []
+    peer = await connect(calls={"echo": echo}, stalled=lambda seconds: told.append(seconds))
+    await peer.call(1, "echo")
+    await trio.sleep(29)
+    assert told == []
+    await trio.sleep(60)
+    assert len(told) == 1
+    assert 30 <= told[0] <= 60
+    assert (await peer.receive())["id"] == 1
+    await trio.testing.wait_all_tasks_blocked()
+    assert told[1:] == [0.0]

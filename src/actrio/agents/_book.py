@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from actrio.journal import Record
+from actrio.journal import Record, StepBegun
 from actrio.messages import Message, ToolCall, ToolResult, Usage, UserMessage
 from actrio.tools import Leave
 
@@ -24,12 +24,23 @@ class TurnBook(Protocol):
         """
         ...
 
+    async def begin_step(self, before: Sequence[Record], step: StepBegun) -> Sequence[UserMessage]:
+        """Add ``before`` and the beginning of a step; return what came to steer the turn.
+
+        What it takes in is decided when the record is written: an input may be cancelled while
+        the step waits for its place in the journal.
+
+        *Cancellation*, *Failure*: where this raises, nothing was written.
+        """
+        ...
+
     async def settle(self) -> None:
         """Wait while a pacing reader has no room for the events of what was written."""
         ...
 
-    def steering(self) -> Sequence[tuple[str, UserMessage]]:
-        """Return the inputs that the turn is to take in with its next step: turn id, message."""
+    @property
+    def steered(self) -> bool:
+        """Whether there are inputs that the turn is to take in with its next step."""
         ...
 
     async def permit(self, step: int, position: int, call: ToolCall) -> Leave:

@@ -181,7 +181,7 @@ class TurnRun:
         if isinstance(command, CallModel):
             last = self._state.added[-1]
             return command, last if isinstance(last, UserMessage) else None
-        if isinstance(command, Finish) and self._book.steering():
+        if isinstance(command, Finish) and self._book.steered:
             state = steered(self._state, command)
             if state is not None:
                 self._state = state
@@ -191,20 +191,19 @@ class TurnRun:
 
     async def _step(self, correction: UserMessage | None) -> ModelOutput:
         prepared, agent, state = self._prepared, self._prepared.agent, self._state
-        taken = self._book.steering()
         self._items.begin_step(state.steps)
-        await self._write(
-            StepBegun(
-                turn=self._turn,
-                step=state.steps,
-                model=agent.model,
-                taken=tuple(turn for turn, _ in taken),
-                correction=correction,
-            )
+        step = StepBegun(
+            turn=self._turn, step=state.steps, model=agent.model, correction=correction
         )
+        before, self._unwritten = self._unwritten, []
+        try:
+            taken = await self._book.begin_step(before, step)
+        except BaseException:
+            self._unwritten[:0] = before
+            raise
+        await self._book.settle()
         if taken:
-            added = (*state.added, *(message for _, message in taken))
-            self._state = state = attrs.evolve(state, added=added)
+            self._state = state = attrs.evolve(state, added=(*state.added, *taken))
         options = agent.options
         if agent.output is not None:
             options = attrs.evolve(options, response_schema=agent.output.schema)

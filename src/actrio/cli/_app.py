@@ -19,8 +19,11 @@ Examples:
   actrio chat --model openai:gpt-4o-mini
   actrio doctor --online
   actrio providers --check
+  actrio chat --session trip-planning
+  actrio sessions show trip-planning
   actrio model install smollm2
   actrio demo
+  actrio stress --sessions 200
 
 Settings, the strongest first: flags; the environment (ACTRIO_MODEL,
 ACTRIO_LIMITS__TURNS); .env; actrio.toml; the user's config.toml.
@@ -93,6 +96,7 @@ async def run(
     /,
     *,
     json: bool = False,
+    session: str | None = None,
     who: Who = _NOBODY,
     common: Common = _COMMON,
 ) -> int:
@@ -104,17 +108,25 @@ async def run(
         What to ask; - reads it from standard input.
     json
         Write the turn's events as JSON lines instead of text.
+    session
+        Go on with the session of this name, which is kept; by default nothing is kept.
     """
     from actrio.cli._run import run_once
 
-    return await run_once(prompt, as_json=json, who=who, common=common)
+    return await run_once(prompt, as_json=json, session=session, who=who, common=common)
 
 
-async def chat(*, who: Who = _NOBODY, common: Common = _COMMON) -> int:
-    """Talk with an agent. Ctrl-C stops the answer, /help lists the commands."""
+async def chat(*, session: str | None = None, who: Who = _NOBODY, common: Common = _COMMON) -> int:
+    """Talk with an agent. Ctrl-C stops the answer, /help lists the commands.
+
+    Parameters
+    ----------
+    session
+        Go on with the session of this name, which is kept; by default nothing is kept.
+    """
     from actrio.cli._chat import chat as talk
 
-    return await talk(who=who, common=common)
+    return await talk(session=session, who=who, common=common)
 
 
 async def doctor(*, online: bool = False, json: bool = False, common: Common = _COMMON) -> int:
@@ -210,20 +222,46 @@ async def serve(
     *,
     stdio: bool = False,
     on_eof: Literal["drain", "cancel"] = "drain",
+    max_line: Annotated[
+        int, Parameter(validator=cyclopts.validators.Number(gte=1024, lte=2**30))
+    ] = 4 * 1024 * 1024,
+    stall_timeout: Annotated[
+        float, Parameter(validator=cyclopts.validators.Number(gt=0, lte=86_400))
+    ] = 300,
+    log_file: Path | None = None,
+    http: str | None = None,
+    http_token_file: Path | None = None,
     common: Common = _COMMON,
 ) -> int:
-    """Serve other programs: JSON-RPC, one message per line, over standard input and output.
+    """Serve other programs: JSON-RPC over standard input and output, or HTTP.
 
     Parameters
     ----------
     stdio
-        Serve on standard input and output, the one way there is so far.
+        Serve on standard input and output: JSON-RPC, one message per line.
     on_eof
         What becomes of running turns when the input ends.
+    max_line
+        Longest line that is read, in bytes.
+    stall_timeout
+        Seconds that a write may make no progress before the client counts as gone.
+    log_file
+        Where the log goes; by default stdio.jsonl in the user's state folder.
+    http
+        Serve over HTTP at this address, for example 127.0.0.1:8080; port 0 takes a free one.
+        Its address is printed. Any but loopback needs a token, in ACTRIO_HTTP_TOKEN.
+    http_token_file
+        A file with one bearer token per line, beside those of the variable.
     """
+    if http is not None and not stdio:
+        from actrio.cli._serve_http import HttpOptions, serve_over_http
+
+        return await serve_over_http(HttpOptions(http, http_token_file), common=common)
+    from actrio.cli._serve import StdioOptions
     from actrio.cli._serve import serve as serve_clients
 
-    return await serve_clients(stdio=stdio, on_eof=on_eof, common=common)
+    options = StdioOptions(on_eof, max_line, stall_timeout, log_file)
+    return await serve_clients(stdio=options if stdio else None, common=common)
 
 
 async def model_install(name: str, /, *, quiet: bool = False, common: Common = _COMMON) -> int:  # noqa: ARG001 - read at the edge
@@ -250,6 +288,10 @@ async def model_list(*, common: Common = _COMMON) -> int:  # noqa: ARG001 - read
 
 def make_app(version: str) -> App:
     """Return the command line's grammar."""
+    from actrio.cli._schema import make_schema_app
+    from actrio.cli._sessions_app import make_sessions_app
+    from actrio.cli._stress import make_stress_app
+
     app = App(
         name="actrio",
         help="Supervised agents on Trio, from the command line.",
@@ -274,4 +316,7 @@ def make_app(version: str) -> App:
     model.command(model_install, name="install")
     model.command(model_list, name="list")
     app.command(model)
+    app.command(make_schema_app())
+    app.command(make_sessions_app())
+    app.command(make_stress_app())
     return app

@@ -182,6 +182,7 @@ class SessionFeed:
         replay: Reads recorded events of the session.
         clock: Seconds since the epoch.
         stall_seconds: How long a pacing reader is waited for.
+        on_unused: Called when the last subscriber has left.
     """
 
     def __init__(
@@ -191,6 +192,7 @@ class SessionFeed:
         replay: Replay,
         clock: Callable[[], float],
         stall_seconds: float = STALL_SECONDS,
+        on_unused: Callable[[], None] | None = None,
     ) -> None:
         self.session = session
         self.replay = replay
@@ -201,6 +203,7 @@ class SessionFeed:
         self.left_behind = 0
         self._n = 0
         self._clock = clock
+        self._on_unused = on_unused
         self._subscribers: list[Subscription] = []
         self._owners: dict[str, Outlet] = {}
 
@@ -221,6 +224,18 @@ class SessionFeed:
     def disown(self, turn: str) -> None:
         """The turn is over, or its owner has left."""
         self._owners.pop(turn, None)
+
+    def begin_at(self, seq: int) -> None:
+        """The session was read, and ``seq`` is its last event.
+
+        What it has not told here, because another process wrote it or because this one failed
+        with it half told, subscribers get from the journal.
+        """
+        if self.seq is not None and seq != self.seq:
+            self._n = 0
+            for each in self._subscribers:
+                each.fall_behind()
+        self.seq = seq
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand recorded events on; they are in the journal. `settle` waits for the readers."""
@@ -257,7 +272,7 @@ class SessionFeed:
 
     def subscribe(self, after: int | None, *, pace: bool) -> Subscription:
         """Return a subscription that begins behind event ``after`` when its block is entered."""
-        return Subscription(self, after, pace=pace)
+        return Subscription(lambda: self, after, pace=pace)
 
     def now(self) -> float:
         """Return the seconds since the epoch."""
@@ -274,6 +289,8 @@ class SessionFeed:
         """Take a subscription out."""
         if subscription in self._subscribers:
             self._subscribers.remove(subscription)
+            if not self._subscribers and self._on_unused is not None:
+                self._on_unused()
 
     def close(self) -> None:
         """End all subscriptions: nothing will come any more."""
@@ -310,11 +327,21 @@ class Subscription:
     """All events of a session from a bookmark on; made by `SessionFeed.subscribe`.
 
     ``async with session.subscribe(n) as events: async for event in events: …``
+
+    Cancelling a wait for the next event loses none: the next one is waited for again.
+
+    Args:
+        find: Finds the feed when the block is entered: a session that went to sleep and came back
+            has another one.
+        after: The last event that is not to be told; what comes from now on where None.
+        pace: Whether turns wait for this reader.
     """
 
-    def __init__(self, feed: SessionFeed, after: int | None, *, pace: bool) -> None:
-        self._feed = feed
-        # The number of the last recorded event that the reader has had.
+    def __init__(self, find: Callable[[], SessionFeed], after: int | None, *, pace: bool) -> None:
+        self._find = find
+        self._feed: SessionFeed
+        # The number of the last recorded event that the reader has had; not known before the
+        # first event where it asked for what comes, of a session that is not in memory.
         self._position = after
         self._pace = pace
         self._behind = after is not None
@@ -325,11 +352,12 @@ class Subscription:
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
+        self._feed = feed = self._find()
         if self._position is None:
-            self._position = self._feed.seq
-        if not self._feed.join(self):
+            self._position = feed.seq
+        if not feed.join(self):
             raise Overloaded(
-                f"Session {self._feed.session} has {SUBSCRIBERS_MAX} subscribers.",
+                f"Session {feed.session} has {SUBSCRIBERS_MAX} subscribers.",
                 remedy="Share one subscription among the readers.",
                 data={"limit": SUBSCRIBERS_MAX},
             )
@@ -351,20 +379,25 @@ class Subscription:
         ring = self._ring
         if self._behind:
             return
-        if ring and len(ring) >= PACE_AT:
+        if self._position is None:
+            self._position = event.seq - (event.n is None)
+        if ring:
+            # Only with what still waits, so a reader that keeps up sees every delta on its own.
             joined = merge_deltas(ring[-1], event)
             if joined is not None:
                 ring[-1] = joined
                 return
         if len(ring) >= RING_MAX:
-            self._fall_behind()
+            self.fall_behind()
             return
         ring.append(event)
         self._feed.waiting_peak = max(self._feed.waiting_peak, len(ring))
         self.wake()
 
-    def _fall_behind(self) -> None:
-        self._ring.clear()
+    def fall_behind(self) -> None:
+        """Take in nothing more until the reader has had what waits, and then the journal's."""
+        if self._position is None or self._behind:
+            return
         self._behind = True
         self._feed.left_behind += 1
         self._writers.unpark_all()
@@ -378,7 +411,7 @@ class Subscription:
             while len(self._ring) >= PACE_AT and not self._left and not self._behind:
                 await self._writers.park()
         if scope.cancelled_caught:
-            self._fall_behind()
+            self.fall_behind()
 
     def wake(self) -> None:
         self._readers.unpark_all()
@@ -394,12 +427,12 @@ class Subscription:
                     self._writers.unpark_all()
                 if self._is_new(event):
                     return event
+            elif self._feed.closed:
+                raise StopAsyncIteration
             elif self._behind:
                 gap = await self._catch_up()
                 if gap is not None:
                     return gap
-            elif self._feed.closed:
-                raise StopAsyncIteration
             else:
                 await self._readers.park()
 
@@ -417,7 +450,12 @@ class Subscription:
         position = self._position or 0
         # From here on events are collected again, so that nothing falls between the two.
         self._behind = False
-        found = await self._feed.replay(position)
+        try:
+            found = await self._feed.replay(position)
+        except BaseException:
+            self._ring.clear()
+            self._behind = True
+            raise
         gap: Event | None = None
         if found.first_available > position + 1:
             self._position = found.first_available - 1
@@ -434,4 +472,5 @@ class Subscription:
             self._ring.clear()
             self._behind = True
         self._ring.extendleft(reversed(found.events))
+        self.wake()  # another reader of this subscription may wait
         return gap

@@ -20,6 +20,7 @@ from actrio.journal._folder import store_folder as store_folder
 from actrio.journal._large import BLOB_AT_BYTES as BLOB_AT_BYTES
 from actrio.journal._large import LargeValues as LargeValues
 from actrio.journal._memory import MemoryStore as MemoryStore
+from actrio.journal._passing import PassingStore as PassingStore
 from actrio.journal._records import ApprovalAsked as ApprovalAsked
 from actrio.journal._records import ApprovalDecided as ApprovalDecided
 from actrio.journal._records import Checkpoint as Checkpoint

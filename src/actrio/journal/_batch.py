@@ -14,8 +14,8 @@ import attrs
 
 from actrio.errors import ActrioError, Conflict
 from actrio.journal._claims import ClaimTable
-from actrio.journal._envelope import Place, append_payload
-from actrio.journal._frames import FrameKind, encode_frame
+from actrio.journal._envelope import Heads, Place
+from actrio.journal._frames import FrameKind, append_header, encode_frame
 from actrio.journal._index import Entry, Index
 from actrio.wire import json_line
 
@@ -78,7 +78,13 @@ def choose(waiting: deque[Pending]) -> list[Pending]:
 
 
 def plan(
-    batch: Sequence[Pending], index: Index, claims: ClaimTable, at: Place, *, synced: int
+    batch: Sequence[Pending],
+    index: Index,
+    claims: ClaimTable,
+    heads: Heads,
+    at: Place,
+    *,
+    synced: int,
 ) -> Commit:
     """Decide who of ``batch`` is written and how.
 
@@ -86,29 +92,40 @@ def plan(
         batch: Who waits, in order.
         index: The sessions as they are.
         claims: Who owns them.
+        heads: Beginnings of envelopes.
         at: Where the next frame goes.
         synced: How much of that segment is known to be synced.
     """
-    frames: list[bytes] = []
+    pieces: list[bytes] = []
     accepted: list[Pending] = []
     refused: list[tuple[Pending, ActrioError]] = []
     changes: dict[str, Entry | None] = {}
-    offset, records, sync = at.offset, 0, False
+    slot, segment, offset = at
+    records, sync = 0, False
     for pending in batch:
         session = pending.session
         entry = changes[session] if session in changes else index.get(session)
-        error = claims.check(session, pending.epoch, at.slot) or _out_of_order(pending, entry)
+        error = claims.check(session, pending.epoch, slot) or _out_of_order(pending, entry)
         if error is not None:
             refused.append((pending, error))
             continue
-        place = at._replace(offset=offset)
-        payload, changes[session] = _written(pending, entry, place)
-        frames.append(encode_frame(pending.kind, payload, offset=offset, synced=synced))
-        offset += len(frames[-1])
+        place = Place(slot, segment, offset)
+        if pending.kind == "append":
+            written, changes[session] = _append(pending, entry, place, heads, synced)
+            for piece in written:
+                offset += len(piece)
+            pieces += written
+        else:
+            payload, changes[session] = _written(pending, entry)
+            frame = encode_frame(pending.kind, payload, offset=offset, synced=synced)
+            offset += len(frame)
+            pieces.append(frame)
+            if pending.kind == "remove":
+                claims.removed[session] = pending.epoch
         accepted.append(pending)
         records += pending.count
         sync = sync or pending.sync
-    return Commit(b"".join(frames), sync, tuple(accepted), changes, tuple(refused), records)
+    return Commit(b"".join(pieces), sync, tuple(accepted), changes, tuple(refused), records)
 
 
 def _out_of_order(pending: Pending, entry: Entry | None) -> Conflict | None:
@@ -127,10 +144,8 @@ def out_of_order(session: str, expected_seq: int, last_seq: int) -> Conflict:
     )
 
 
-def _written(pending: Pending, entry: Entry | None, place: Place) -> tuple[bytes, Entry | None]:
-    """Return the payload, and the session's entry once it is written."""
-    if pending.kind == "append":
-        return _append(pending, entry, place)
+def _written(pending: Pending, entry: Entry | None) -> tuple[bytes, Entry | None]:
+    """Return the payload of a removal or trim, and the session's entry once it is written."""
     told = {"session": pending.session, "epoch": pending.epoch, "ts": pending.ts}
     if pending.kind == "remove":
         return json_line(told), None
@@ -139,7 +154,10 @@ def _written(pending: Pending, entry: Entry | None, place: Place) -> tuple[bytes
     return payload, entry._replace(first_seq=max(entry.first_seq, pending.before_seq))
 
 
-def _append(pending: Pending, entry: Entry | None, place: Place) -> tuple[bytes, Entry]:
+def _append(
+    pending: Pending, entry: Entry | None, place: Place, heads: Heads, synced: int
+) -> tuple[tuple[bytes, ...], Entry]:
+    """Return the frame of an append in pieces, and the session's entry once it is written."""
     seq = pending.expected_seq + 1
     if entry is None:
         prev, first, checkpoint, waiting = None, 1, 0, 0
@@ -156,19 +174,22 @@ def _append(pending: Pending, entry: Entry | None, place: Place) -> tuple[bytes,
         checkpoint = seq + pending.checkpoint
     change, least = pending.waiting
     waiting = max(waiting + change, least)
-    payload = append_payload(
+    epoch, ts, count = pending.epoch, pending.ts, pending.count
+    head, middle, body, end, crc = heads.pieces(
         pending.session,
         seq,
-        pending.count,
-        pending.epoch,
+        count,
+        epoch,
         prev,
         first,
         checkpoint,
-        pending.ts,
+        ts,
         waiting,
         born,
         created,
         pending.body,
     )
-    last, epoch, ts = pending.expected_seq + pending.count, pending.epoch, pending.ts
-    return payload, Entry(place, last, first, checkpoint, epoch, ts, waiting, born, created)
+    size = len(head) + len(middle) + len(body) + len(end)
+    header = append_header(size, crc, place.offset, synced)
+    after = Entry(place, seq + count - 1, first, checkpoint, epoch, ts, waiting, born, created)
+    return (header, head, middle, body, end), after

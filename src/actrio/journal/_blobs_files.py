@@ -14,6 +14,8 @@ there already only makes it young again.
 
 from __future__ import annotations
 
+import itertools
+import os
 import struct
 import time
 import zlib
@@ -57,6 +59,7 @@ class BlobFiles:
         self.bytes_max = bytes_max
         # What is there, as far as this process knows; counted at the first put.
         self.bytes: int | None = None
+        self._news = itertools.count()
 
     def put(self, data: bytes) -> str:
         """Keep ``data`` and return its id.
@@ -82,7 +85,10 @@ class BlobFiles:
                 self.disk.make_folder(parent)
             self.disk.sync_folder("blobs")
             self.disk.sync_folder("")
-            self.disk.replace(name, content)
+            # A name of its own: the same bytes may be put by two at once.
+            new = f"{name}.{os.getpid()}-{next(self._news)}.new"
+            self.disk.write_new(new, content)
+            self.disk.put_in_place(new, name)
             self.bytes += len(content)
         return blob
 
@@ -133,6 +139,7 @@ class BlobFiles:
         for folder in FOLDERS:
             with self._locked(exclusive=True):
                 before = self.disk.now() - older_than_seconds
+                self._tidy(folder, before)
                 for name, size in _blobs(self.disk, (folder,)):
                     blobs, bytes_before = blobs + 1, bytes_before + size
                     if _blob_of(name) not in live and self.disk.modified(name) <= before:
@@ -141,6 +148,13 @@ class BlobFiles:
                         left, bytes_after = left + 1, bytes_after + size
         self.bytes = bytes_after
         return CollectReport(blobs, left, bytes_before, bytes_after)
+
+    def _tidy(self, folder: str, before: float) -> None:
+        """Remove what was left of puts that were cut off."""
+        with suppress(FileNotFoundError):
+            for name in self.disk.names(folder):
+                if name.endswith(".new") and self.disk.modified(name) <= before:
+                    self.disk.remove(name)
 
     @contextmanager
     def _locked(self, *, exclusive: bool) -> Iterator[None]:

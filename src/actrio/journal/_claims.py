@@ -29,10 +29,13 @@ class Holder(NamedTuple):
 class ClaimTable:
     """All claims that are neither released nor taken over."""
 
-    __slots__ = ("held", "serial")
+    __slots__ = ("held", "removed", "serial")
 
     def __init__(self, serial: int = 0) -> None:
         self.held: dict[str, Holder] = {}
+        # Claims under which the session was removed and that are not given back yet. What came
+        # after the removal under the same epoch could not be told from what came before it.
+        self.removed: dict[str, int] = {}
         self.serial = serial
 
     def saw(self, told: dict[str, Any]) -> None:
@@ -49,6 +52,7 @@ class ClaimTable:
         holder = self.held.get(session)
         if holder is not None and holder.epoch > epoch:
             return
+        self.removed.pop(session, None)
         if told.get("released"):
             self.held.pop(session, None)
         else:
@@ -90,7 +94,12 @@ class ClaimTable:
     def check(self, session: str, epoch: int, slot: int) -> SessionFenced | None:
         """Return why ``epoch`` may not write ``session``, or ``None`` if it may."""
         holder = self.held.get(session)
-        if holder is not None and holder.epoch == epoch and holder.slot == slot:
+        if (
+            holder is not None
+            and holder.epoch == epoch
+            and holder.slot == slot
+            and not (self.removed and self.removed.get(session) == epoch)
+        ):
             return None
         return fenced(session, epoch, holder)
 

@@ -73,11 +73,11 @@ class Disk(Protocol):
         ...
 
     def write_new(self, name: str, content: bytes) -> None:
-        """Write and sync what `put_in_place` is to give its name; nobody sees it before."""
+        """Write and sync a file that nobody looks for, until `put_in_place` gives it its name."""
         ...
 
-    def put_in_place(self, name: str) -> None:
-        """Let ``name`` hold what `write_new` wrote, its name synced."""
+    def put_in_place(self, new: str, name: str) -> None:
+        """Let ``name`` be the file that was ``new``, its name synced."""
         ...
 
     def remove(self, name: str) -> None: ...
@@ -189,13 +189,12 @@ class RealDisk:
         return status.st_ino, status.st_size
 
     def replace(self, name: str, content: bytes) -> None:
-        self.write_new(name, content)
-        self.put_in_place(name)
+        self.write_new(f"{name}.new", content)
+        self.put_in_place(f"{name}.new", name)
 
     def write_new(self, name: str, content: bytes) -> None:
-        fd = os.open(
-            self.root / f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(self.root / name, flags, 0o600)
         try:
             view = memoryview(content)
             while view:
@@ -204,8 +203,8 @@ class RealDisk:
         finally:
             os.close(fd)
 
-    def put_in_place(self, name: str) -> None:
-        (self.root / f"{name}.new").replace(self.root / name)
+    def put_in_place(self, new: str, name: str) -> None:
+        (self.root / new).replace(self.root / name)
         self.sync_folder(str(Path(name).parent))
 
     def remove(self, name: str) -> None:

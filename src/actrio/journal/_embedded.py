@@ -22,9 +22,11 @@ from actrio.journal._blobs_files import BlobFiles
 from actrio.journal._blobs_store import EmbeddedBlobs
 from actrio.journal._claims import fenced
 from actrio.journal._disk import Disk, RealDisk
+from actrio.journal._envelope import whole_microseconds
 from actrio.journal._files import INDEX_BYTES_MAX, ClaimRequest, JournalFiles
 from actrio.journal._housekeeping import Housekeeping
 from actrio.journal._index import Entry
+from actrio.journal._index_keeper import keep_index
 from actrio.journal._pending import Waiting, counted, encoded
 from actrio.journal._records import Record, StoredRecord
 from actrio.journal._redact import RecordFilter
@@ -110,25 +112,33 @@ class EmbeddedStore:
         ts: float | None = None,
     ) -> int:
         """Add ``records`` together or not at all; see `StorePort.append`."""
-        self._writer.check_open()
+        writer = self._writer
+        writer.check_open()
         body = encoded(records, self._redact)
         checkpoint, asked = counted(records)
         waiting = Waiting(
             "append",
             session,
             epoch,
-            ts if ts is not None else self._now(),
+            whole_microseconds(ts if ts is not None else self._now()),
             expected_seq,
             len(records),
             checkpoint,
             body,
             asked,
-            sync=sync or self._writer.durability == "always",
+            sync=sync or writer.durability == "always",
         )
-        if self._writer.durability == "none" and not sync:
-            await self._writer.append_ahead(waiting)
-        else:
-            await self._writer.written(waiting)
+        if writer.durability == "none" and not sync:
+            await writer.append_ahead(waiting)
+            return expected_seq + len(records)
+        if not writer.accept_nowait(waiting):
+            await writer.accept(waiting)
+        # `Waiting.outcome`, here because each call on the way costs for each record.
+        if not waiting.settled:
+            waiting.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(waiting.abort)
+        if waiting.error is not None:
+            raise waiting.error
         return expected_seq + len(records)
 
     async def read(
@@ -311,7 +321,7 @@ async def open_embedded_store(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
-            nursery.start_soon(writer.keep_index)
+            nursery.start_soon(keep_index, writer)
             if durability != "always":
                 nursery.start_soon(writer.sync_behind)
             try:

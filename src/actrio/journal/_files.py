@@ -26,7 +26,7 @@ from actrio.journal._claims import entry_of
 from actrio.journal._claims_file import ClaimsFile
 from actrio.journal._compaction import Rewritten
 from actrio.journal._disk import Disk, DiskLock
-from actrio.journal._envelope import Place
+from actrio.journal._envelope import Heads, Place
 from actrio.journal._index import Entry, Index
 from actrio.journal._index_file import INDEX_NAME, IndexHead, index_bytes, index_row, read_index
 from actrio.journal._packed_segments import Unreadable
@@ -71,6 +71,7 @@ class JournalFiles:
     ) -> None:
         self.disk = disk
         self.index = Index()
+        self._heads = Heads()
         self.segment_bytes_max = segment_bytes_max
         self._index_bytes_max = index_bytes_max
         # How far each slot was read at opening and since; of this process's own, at opening.
@@ -175,8 +176,9 @@ class JournalFiles:
 
     def planned(self, batch: Sequence[Pending]) -> Commit:
         """Decide what of ``batch`` is written and how; claimers are kept away meanwhile."""
+        writer = self.writer
         return plan(
-            batch, self.index, self.claims.table, self.writer.place, synced=self.writer.synced
+            batch, self.index, self.claims.table, self._heads, writer.place, synced=writer.synced
         )
 
     def written(self, commit: Commit) -> None:
@@ -275,11 +277,12 @@ class JournalFiles:
             which came meanwhile, may not know yet.
         """
         self.sync_others()
-        self.disk.write_new(made.name, made.data)
+        new = f"{made.name}.new"
+        self.disk.write_new(new, made.data)
         with self.claims.apart():
             if made.dropped and self.others_live():
                 return False
-            self.disk.put_in_place(made.name)
+            self.disk.put_in_place(new, made.name)
         for name in made.replaced:
             if name != made.name:
                 self.disk.remove(name)

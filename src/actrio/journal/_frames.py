@@ -39,6 +39,7 @@ __all__ = [
     "FrameKind",
     "Scan",
     "Verdict",
+    "append_header",
     "encode_frame",
     "frame_at",
     "later",
@@ -143,6 +144,15 @@ def encode_frame(
         synced,
     )
     return b"".join((fields, _CRC.pack(zlib.crc32(fields)), payload))
+
+
+_APPEND: Final = _KIND_NUMBERS["append"]
+
+
+def append_header(size: int, payload_crc: int, offset: int, synced: int) -> bytes:
+    """Return the header of an append frame; quicker than `encode_frame`, once for each record."""
+    fields = _FIELDS.pack(MAGIC, _APPEND, 0, 0, size, payload_crc, offset, synced)
+    return fields + _CRC.pack(zlib.crc32(fields))
 
 
 def frame_at(data: bytes, at: int, *, offset: int | None = None) -> Frame | Verdict:

@@ -17,6 +17,7 @@ from actrio.journal._compaction import (
     tidied,
     use_of,
 )
+from actrio.journal._index_keeper import write_index
 from actrio.journal._rows import Row, rows_of
 from actrio.journal._store import CompactReport, VerifyReport
 from actrio.journal._verify import verify_disk
@@ -66,7 +67,7 @@ class Housekeeping:
             before = self._size(rows)
             ghosts, runs = await self._surveyed(rows)
             # Whether removals may be forgotten: what opening starts from must have heard of them.
-            forget = bool(runs) and bool(await self._writer.write_index())
+            forget = bool(runs) and bool(await write_index(self._writer))
             written = 0
             for run in runs:
                 if bytes_max is not None and written >= bytes_max:

@@ -91,7 +91,7 @@ class Index:
         # Removals (epoch) and trims (epoch, first seq), only while the slots are being read one
         # after the other: what they speak of may come later.
         self._removed: dict[str, int] = {}
-        self._trimmed: dict[str, tuple[int, int]] = {}
+        self._trimmed: dict[str, list[tuple[int, int]]] = {}
         self.serial = 0
 
     def __len__(self) -> int:
@@ -125,20 +125,24 @@ class Index:
 
     def put(self, session: str, entry: Entry) -> None:
         """Replace what is known of ``session``."""
-        known = self.get(session)
+        known = self._hot.get(session) or self.get(session)
         self._hot[session] = entry
         if known is None:
             self._packed[session] = b""
             self._order.add(session)
-        if bool(entry.waiting) != bool(known is not None and known.waiting):
-            if entry.waiting:
-                self._waiting.add(session)
-            else:
-                self._waiting.remove(session)
+        if entry.waiting if known is None else entry.waiting != known.waiting:
+            self._put_waiting(session, bool(known is not None and known.waiting), entry)
         if len(self._hot) > HOT_MAX:
             for one, latest in self._hot.items():
                 self._packed[one] = packed_entry(latest)
             self._hot.clear()
+
+    def _put_waiting(self, session: str, waited: bool, entry: Entry) -> None:
+        if bool(entry.waiting) != waited:
+            if entry.waiting:
+                self._waiting.add(session)
+            else:
+                self._waiting.remove(session)
 
     def put_packed(self, session: str, packed: bytes) -> None:
         """Take in a session that is not known yet, as `packed` returned it."""
@@ -168,9 +172,9 @@ class Index:
         if known is not None and (known.epoch, known.last_seq) >= (epoch, envelope.last_seq):
             return
         first = envelope.first
-        trimmed = self._trimmed.get(session)
-        if trimmed is not None and trimmed[0] >= epoch:
-            first = max(first, trimmed[1])
+        for trim_epoch, before_seq in self._trimmed.get(session, ()):
+            if trim_epoch >= epoch:
+                first = max(first, before_seq)
         entry = Entry(
             place,
             envelope.last_seq,
@@ -197,7 +201,10 @@ class Index:
         self.serial = max(self.serial, epoch)
         if self._removed.get(session, 0) >= epoch:
             return
-        self._trimmed[session] = max((epoch, before_seq), self._trimmed.get(session, (0, 0)))
+        # One that is older and says less adds nothing.
+        trims = self._trimmed.setdefault(session, [])
+        trims[:] = [one for one in trims if one[0] > epoch or one[1] > before_seq]
+        trims.append((epoch, before_seq))
         known = self.get(session)
         if known is not None and known.born <= epoch and known.epoch <= epoch:
             self.put(session, known._replace(first_seq=max(known.first_seq, before_seq)))

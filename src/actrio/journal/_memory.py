@@ -17,7 +17,7 @@ from actrio.errors import InvalidRequest, LimitExceeded, NotFound
 from actrio.journal._batch import out_of_order
 from actrio.journal._blobs import MemoryBlobs
 from actrio.journal._claims import ClaimTable
-from actrio.journal._envelope import append_payload, records_of
+from actrio.journal._envelope import Heads, records_of, whole_microseconds
 from actrio.journal._pending import counted, encoded
 from actrio.journal._records import Record, StoredRecord
 from actrio.journal._redact import RecordFilter
@@ -70,6 +70,7 @@ class MemoryStore:
         self._redact = redact
         self._now = now
         self._claims = ClaimTable()
+        self._heads = Heads()
         self._kept: dict[str, _Kept] = {}
         self._bytes = 0
         self._changed = trio.lowlevel.ParkingLot()
@@ -122,10 +123,10 @@ class MemoryStore:
         number, (change, least) = counted(records)
         if number >= 0:
             kept.checkpoint_seq = expected_seq + 1 + number
-        kept.updated = ts if ts is not None else self._now()
+        kept.updated = whole_microseconds(ts if ts is not None else self._now())
         kept.created = kept.created if kept.ends else kept.updated
         kept.waiting = max(kept.waiting + change, least)
-        payload = append_payload(
+        pieces = self._heads.pieces(
             session,
             expected_seq + 1,
             len(records),
@@ -140,7 +141,7 @@ class MemoryStore:
             body,
         )
         kept.ends.append(expected_seq + len(records))
-        kept.payloads.append(payload)
+        kept.payloads.append(b"".join(pieces[:-1]))
         self._bytes += len(body)
         self._kept[session] = kept
         self._changed.unpark_all()

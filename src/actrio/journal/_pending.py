@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import trio
 
-from actrio.errors import InvalidRequest, LimitExceeded
+from actrio.errors import ActrioError, InvalidRequest, LimitExceeded, StorageError
 from actrio.journal._frames import FrameKind
 from actrio.journal._records import (
     ApprovalAsked,
@@ -20,10 +20,13 @@ from actrio.journal._records import (
 from actrio.journal._redact import RecordFilter
 from actrio.wire import json_line
 
-__all__ = ["APPEND_BYTES_MAX", "Room", "Waiting", "counted", "encoded"]
+__all__ = ["APPEND_BYTES_MAX", "Request", "Room", "Waiting", "again", "counted", "encoded"]
 
 APPEND_BYTES_MAX: Final = 32 * 1024 * 1024
 """Largest append: eight prompts of the largest size. Larger values belong beside the journal."""
+
+
+_COUNTED: Final = frozenset({Checkpoint.kind, ApprovalAsked.kind, ApprovalDecided.kind})
 
 
 class Waiting:
@@ -31,7 +34,12 @@ class Waiting:
 
     Its asker parks until the outcome is there. A cancel takes it back while it still waits; once
     it is taken into a batch its fate is being decided on the disk, so the cancel waits for that.
+
+    Attributes:
+        take_back: Takes it out of its line; set by whoever puts it there.
     """
+
+    take_back: Callable[[Any], None]
 
     __slots__ = (
         "before_seq",
@@ -45,6 +53,7 @@ class Waiting:
         "session",
         "settled",
         "sync",
+        "take_back",
         "taken",
         "task",
         "ts",
@@ -82,19 +91,19 @@ class Waiting:
         self.error: Exception | None = None
         self.task: trio.lowlevel.Task | None = None
 
-    async def outcome(self, take_back: Callable[[Any], None]) -> None:
+    def abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        """Take it back while that is possible; passed to Trio by whoever parks."""
+        if self.taken:
+            return trio.lowlevel.Abort.FAILED
+        self.take_back(self)
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def outcome(self) -> None:
         """Wait until it is settled; ``take_back`` is called if the wait is cancelled in time."""
-
-        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-            if self.taken:
-                return trio.lowlevel.Abort.FAILED
-            take_back(self)
-            self.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
         if not self.settled:
             self.task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(abort)
+            await trio.lowlevel.wait_task_rescheduled(self.abort)
         if self.error is not None:
             raise self.error
 
@@ -106,6 +115,25 @@ class Waiting:
         if self.task is not None:
             task, self.task = self.task, None
             trio.lowlevel.reschedule(task)
+
+
+class Request(Waiting):
+    """A claim, a release, something to be called, or (neither) the wish to see what others wrote."""
+
+    __slots__ = ("answer", "what", "work")
+
+    def __init__(self, what: Any, work: Callable[[], Any] | None = None) -> None:
+        super().__init__("claim", "", 0, 0.0)
+        self.what = what
+        self.work = work
+        self.answer: Any = None
+
+
+def again(error: Exception) -> Exception:
+    """Return the same error for one more asker; a raised one carries the way of its raiser."""
+    if isinstance(error, StorageError) and type(error).__init__ is ActrioError.__init__:
+        return type(error)(error.message, remedy=error.remedy, data=error.data)
+    return error
 
 
 def encoded(records: Sequence[Record], redact: RecordFilter | None) -> bytes:
@@ -140,11 +168,13 @@ def counted(records: Sequence[Record]) -> tuple[int, tuple[int, int]]:
     checkpoint, change, least = -1, 0, 0
     for number, record in enumerate(records):
         kind = record.kind
+        if kind not in _COUNTED:
+            continue
         if kind == Checkpoint.kind:
             checkpoint = number
         elif kind == ApprovalAsked.kind:
             change, least = change + 1, least + 1
-        elif kind == ApprovalDecided.kind:
+        else:
             change, least = change - 1, max(0, least - 1)
     return checkpoint, (change, least)
 
@@ -173,9 +203,12 @@ class Room:
 
     def take_nowait(self, size: int) -> bool:
         """Take room for one item of ``size`` bytes, if there is any and nobody waits for it."""
-        if self._line or not self._fits(size):
+        # The common case first and in one go: this is done for each record.
+        items, taken = self.items + 1, self.bytes + size
+        if self._line or items > self.items_max or (items > 1 and taken > self.bytes_max):
             return False
-        self._take(size)
+        self.items, self.bytes = items, taken
+        self.items_peak = max(self.items_peak, items)
         return True
 
     async def take(self, size: int) -> None:

@@ -10,10 +10,8 @@ an ask costs. Whoever opens the store owns it.
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import trio
@@ -25,7 +23,7 @@ from actrio.journal._claims_file import LOCK_POLL_SECONDS, LOCK_SECONDS_MAX, loc
 from actrio.journal._disk import storage_error
 from actrio.journal._files import ClaimRequest, JournalFiles
 from actrio.journal._index import Entry
-from actrio.journal._pending import Room, Waiting
+from actrio.journal._pending import Request, Room, Waiting, again
 from actrio.journal._store import Durability, StoreStatistics
 
 __all__ = ["Writer"]
@@ -37,9 +35,6 @@ WAITING_ITEMS_MAX: Final = 10_000
 
 WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes that wait to be written: two of the largest appends."""
-
-INDEX_STEP: Final = 500
-"""Sessions whose rows are made in one go: that holds the loop for half a millisecond."""
 
 CLOSE_SECONDS: Final = 10.0
 """How long closing waits for what was accepted to be written."""
@@ -65,7 +60,7 @@ class Writer:
         self._requests: deque[Request] = deque()
         self._work = Slot()
         self._dirty = Slot()
-        self._index_due = Slot()
+        self.index_due = Slot()
         self._settled = trio.lowlevel.ParkingLot()
         self._writing = False
         # `none` only: the last seq of each session whose acknowledged appends are not written yet.
@@ -75,7 +70,6 @@ class Writer:
         self._running = trio.CancelScope(shield=True)
         # One commit or claim, and one sync beside it.
         self._threads = trio.CapacityLimiter(2)
-        self._housekeeping = trio.CapacityLimiter(1)
         self.ended: StorageError | None = None
         self._records = self._commits = self._syncs = self._bytes = 0
 
@@ -100,17 +94,34 @@ class Writer:
 
     def check_open(self) -> None:
         if self.ended is not None:
-            raise _again(self.ended)
+            raise again(self.ended)
 
-    async def written(self, waiting: Waiting) -> None:
-        if not self.room.take_nowait(len(waiting.body)):
-            await self.room.take(len(waiting.body))
+    def accept_nowait(self, waiting: Waiting) -> bool:
+        """Put ``waiting`` into the line of what is to be written, if there is room."""
         if self.ended is not None:
-            self.room.give(len(waiting.body))
-            raise _again(self.ended)
+            raise again(self.ended)
+        if not self.room.take_nowait(len(waiting.body)):
+            return False
+        waiting.take_back = self._take_back
         self._waiting.append(waiting)
         self._work.wake()
-        await waiting.outcome(self._take_back)
+        return True
+
+    async def accept(self, waiting: Waiting) -> None:
+        """Put ``waiting`` into the line of what is to be written, once there is room."""
+        await self.room.take(len(waiting.body))
+        if self.ended is not None:
+            self.room.give(len(waiting.body))
+            raise again(self.ended)
+        waiting.take_back = self._take_back
+        self._waiting.append(waiting)
+        self._work.wake()
+
+    async def written(self, waiting: Waiting) -> None:
+        """Have a trim or a removal written."""
+        if not self.accept_nowait(waiting):
+            await self.accept(waiting)
+        await waiting.outcome()
 
     def _take_back(self, waiting: Waiting) -> None:
         self._waiting.remove(waiting)
@@ -146,7 +157,8 @@ class Writer:
         request = Request(what)
         self._requests.append(request)
         self._work.wake()
-        await request.outcome(self._requests.remove)
+        request.take_back = self._requests.remove
+        await request.outcome()
         return request.answer
 
     async def between(self, work: Callable[[], T]) -> T:
@@ -156,7 +168,8 @@ class Writer:
         request = Request(None, work)
         self._requests.append(request)
         self._work.wake()
-        await request.outcome(self._requests.remove)
+        request.take_back = self._requests.remove
+        await request.outcome()
         answer: T = request.answer
         return answer
 
@@ -218,7 +231,7 @@ class Writer:
                 request.settle()
         except ActrioError as error:
             for request in requests:
-                request.settle(_again(error))
+                request.settle(again(error))
         finally:
             for request in requests:
                 request.settle(closed())  # counts only where a bug ended it
@@ -279,9 +292,14 @@ class Writer:
         self._syncs += commit.sync
         accepted: Any = commit.accepted
         refused: Any = commit.refused
-        for waiting in accepted:
-            waiting.settle()
-            if self._ahead:
+        reschedule = trio.lowlevel.reschedule
+        for waiting in accepted:  # `Waiting.settle`, done here for each record
+            waiting.settled = True
+            if waiting.task is not None:
+                reschedule(waiting.task)
+                waiting.task = None
+        if self._ahead:
+            for waiting in accepted:
                 self._caught_up(waiting)
         for waiting, error in refused:
             waiting.settle(error)
@@ -289,7 +307,7 @@ class Writer:
         if commit.data and not commit.sync:
             self._dirty.wake()
         if self.files.index_due:
-            self._index_due.wake()
+            self.index_due.wake()
         if self.watched:
             for session in commit.changes:
                 if session in self.watched:
@@ -304,7 +322,7 @@ class Writer:
         if isinstance(error.__cause__, OSError):
             self._end(error)
         for waiting in batch:
-            waiting.settle(_again(error))
+            waiting.settle(again(error))
             self._ahead.pop(waiting.session, None)
 
     def _end(self, error: StorageError) -> None:
@@ -312,10 +330,10 @@ class Writer:
         self.ended = error
         while self._waiting:
             waiting = self._waiting.popleft()
-            waiting.settle(_again(error))
+            waiting.settle(again(error))
             self.room.give(len(waiting.body))
         while self._requests:
-            self._requests.popleft().settle(_again(error))
+            self._requests.popleft().settle(again(error))
         self._ahead.clear()
         self._settled.unpark_all()
         self._wake_watchers()
@@ -332,46 +350,6 @@ class Writer:
             await trio.sleep(self._batch_seconds)
             if not await self.synced():
                 return
-
-    async def keep_index(self) -> None:
-        """Write the index file whenever opening would have to read much without it."""
-        while True:
-            if not self.files.index_due:
-                await self._index_due.park()
-            else:
-                with suppress(StorageError):  # the store is being closed, or writes nothing more
-                    await self.write_index()
-                if self.ended is not None:
-                    return
-
-    async def write_index(self) -> bool:
-        """Write the index file: rows are gathered in steps, so that appends go on.
-
-        A file that cannot be written is no loss: opening reads the segments instead.
-
-        Returns:
-            Whether it was written.
-        """
-        head = await self.between(self.files.index_head)
-        rows: list[bytes] = []
-        after = ""
-        while True:
-            step = functools.partial(self.files.index_rows, after, INDEX_STEP)
-            found = await self.between(step)
-            if found is None:
-                break
-            after, more = found
-            rows += more
-            await trio.lowlevel.checkpoint()
-        if not await self.synced():
-            return False
-        try:
-            return await self.in_thread(
-                self.files.write_index, head, rows, limiter=self._housekeeping
-            )
-        except StorageError:
-            self.files.index_put_off(head)
-            return False
 
     async def synced(self) -> bool:
         """Sync what is written; return whether that worked. If not, nothing more is written."""
@@ -417,25 +395,6 @@ class Writer:
     def stop(self) -> None:
         """End the task."""
         self._running.cancel()
-
-
-class Request(Waiting):
-    """A claim, a release, something to be called, or (neither) the wish to see what others wrote."""
-
-    __slots__ = ("answer", "what", "work")
-
-    def __init__(self, what: ClaimRequest | None, work: Callable[[], Any] | None = None) -> None:
-        super().__init__("claim", "", 0, 0.0)
-        self.what = what
-        self.work = work
-        self.answer: Any = None
-
-
-def _again(error: Exception) -> Exception:
-    """Return the same error for one more asker; a raised one carries the way of its raiser."""
-    if isinstance(error, StorageError) and type(error).__init__ is ActrioError.__init__:
-        return type(error)(error.message, remedy=error.remedy, data=error.data)
-    return error
 
 
 def closed() -> StorageError:

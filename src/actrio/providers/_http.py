@@ -19,6 +19,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import attrs
@@ -38,6 +39,12 @@ __all__ = ["LANE_CONNECTIONS", "Answer", "HttpLibrary", "Talk", "Transport", "lo
 
 LANE_CONNECTIONS: Final = 10
 """Connections of one client: where the pool's own search stays below its other costs."""
+
+URLS_MAX: Final = 64
+"""Parsed addresses kept: each costs as much as reading an answer, and a program has a few."""
+
+PIECES: Final = "actrio.pieces"
+"""The response extension by which the fast transport hands out a body's pieces themselves."""
 
 CLOSE_SECONDS: Final = 1.0
 """How long closing a socket may take; it never waits for the other side, so this never passes."""
@@ -132,7 +139,9 @@ class HttpLibrary:
     name: str
     _module: Any = attrs.field(repr=False)
     _body_type: Callable[[bytes], Any] = attrs.field(repr=False)
+    _url: Callable[[str], Any] = attrs.field(repr=False)
     _rows: tuple[tuple[type[Exception], _Row], ...] = attrs.field(repr=False)
+    _fast_type: Any = attrs.field(default=None, repr=False)  # None where httptools is missing
     transport: Transport | None = attrs.field(default=None, repr=False)
 
     def tls_context(self) -> Any:
@@ -144,7 +153,13 @@ class HttpLibrary:
 
         Raises:
             ConfigError: The environment's proxy settings cannot be used.
+            NotConfigured: The fast transport is asked for, and httptools is not installed.
         """
+        if settings.transport == "fast" and self._fast_type is None:
+            raise NotConfigured(
+                'The transport "fast" needs httptools, which is not installed.',
+                remedy='Install it (pip install httptools), or set transport = "auto".',
+            )
         try:
             return self._client(settings, tls_context, trust_env=trust_env)
         except ImportError as error:
@@ -161,9 +176,8 @@ class HttpLibrary:
 
     def _client(self, settings: ProviderSettings, tls_context: Any, *, trust_env: bool) -> Any:
         module = self._module
-        transport = self.transport
         return module.AsyncClient(
-            transport=None if transport is None else in_memory(module, transport),
+            transport=self._transport(settings, tls_context, trust_env=trust_env),
             verify=tls_context,
             http2=False,
             trust_env=trust_env,
@@ -181,6 +195,21 @@ class HttpLibrary:
             ),
         )
 
+    def _transport(self, settings: ProviderSettings, tls_context: Any, *, trust_env: bool) -> Any:
+        """Return what carries the requests; None: the library's own transport."""
+        if self.transport is not None:
+            return in_memory(self._module, self.transport)
+        if settings.transport == "httpx" or self._fast_type is None:
+            return None
+        if trust_env and _proxies():
+            return None
+        return self._fast_type(
+            tls_context,
+            connections_max=LANE_CONNECTIONS,
+            kept_max=LANE_CONNECTIONS,
+            keep_seconds=settings.keepalive_seconds,
+        )
+
     @asynccontextmanager
     async def post(
         self, client: Any, url: str, *, headers: Mapping[str, str], body: bytes
@@ -191,15 +220,16 @@ class HttpLibrary:
         left at a ``yield`` is finished by the garbage collector, later and with a warning. So the
         body is sent from a plain iterator, and on every way out the response is closed first (on
         HTTP/1.1: its socket) and then what was read already is run through, at most one read's
-        worth; it ends in the library's own error of a closed socket. The pieces are raw: ask for
-        ``identity``, and nothing between the socket and the caller can fail with the rest unread.
+        worth; it ends in the library's own error of a closed socket. The fast transport hands its
+        pieces out without any of those. The pieces are raw: ask for ``identity``, and nothing
+        between the socket and the caller can fail with the rest unread.
 
         *Cancellation*: closes the socket; shielded while it does, for at most ``CLOSE_SECONDS``.
         """
-        request = client.build_request("POST", url, headers=headers, content=body)
+        request = client.build_request("POST", self._url(url), headers=headers, content=body)
         request.stream = self._body_type(body)
         response = await client.send(request, stream=True)
-        pieces = response.aiter_raw()
+        pieces = response.extensions.get(PIECES) or response.aiter_raw()
         try:
             yield Answer(response.status_code, dict(response.headers.items()), pieces)
         finally:
@@ -308,7 +338,24 @@ def load_http(choice: HttpChoice = "auto", transport: Transport | None = None) -
         )
     module = importlib.import_module(name)
     rows = tuple((getattr(module, row.exception), row) for row in _TABLE)
-    return HttpLibrary(name, module, _body_type(module), rows, transport)
+    url = lru_cache(URLS_MAX)(module.URL)
+    return HttpLibrary(name, module, _body_type(module), url, rows, _fast_type(module), transport)
+
+
+def _fast_type(module: Any) -> Any:
+    if importlib.util.find_spec("httptools") is None:
+        return None
+    from actrio.providers._fast_transport import transport_type
+
+    return transport_type(module, PIECES)
+
+
+def _proxies() -> bool:
+    """Whether the environment names one that the library would take."""
+    from urllib.request import getproxies  # slow to load, and httpx has loaded it by now
+
+    told = getproxies()
+    return any(told.get(scheme) for scheme in ("http", "https", "all"))
 
 
 def _row_of(error: Exception, rows: tuple[tuple[type[Exception], _Row], ...]) -> _Row:

@@ -11,10 +11,18 @@ import attrs
 from actrio.errors import ConfigError
 from actrio.providers._limits import ConnectionLimits
 
-__all__ = ["DialectName", "HttpChoice", "ProviderSettings", "ProviderState", "ProviderStatus"]
+__all__ = [
+    "DialectName",
+    "HttpChoice",
+    "ProviderSettings",
+    "ProviderState",
+    "ProviderStatus",
+    "TransportChoice",
+]
 
 DialectName = Literal["openai", "responses", "anthropic", "gemini", "ollama"]
 HttpChoice = Literal["auto", "httpx", "httpx2"]
+TransportChoice = Literal["auto", "fast", "httpx"]
 ProviderState = Literal["available", "not-configured", "disabled"]
 
 CONNECTIONS_MAX: Final = 10_000  # beyond the ports of one address; a larger number is a typo
@@ -99,6 +107,9 @@ class ProviderSettings:
             sooner.
         enabled: False refuses every call to it.
         http: Which HTTP library; ``auto`` takes httpx2 where it is installed.
+        transport: What carries its requests: ``fast`` reads answers in C code, ``httpx`` is the
+            library's own. ``auto`` takes ``fast`` where ``httptools`` is installed. Through a
+            proxy it is always the library's own.
         limits: Quota, queue, retries, time limits, circuit and fallback; a table of its own.
     """
 
@@ -121,6 +132,7 @@ class ProviderSettings:
     keepalive_seconds: float = attrs.field(default=30.0, validator=_number(0, SECONDS_MAX))
     enabled: bool = True
     http: HttpChoice = attrs.field(default="auto", validator=_one_of(HttpChoice))
+    transport: TransportChoice = attrs.field(default="auto", validator=_one_of(TransportChoice))
     limits: ConnectionLimits = ConnectionLimits()
 
 

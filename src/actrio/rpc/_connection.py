@@ -9,8 +9,11 @@
 **The reader never waits for the peer to read.** That is what makes a cancel heard while the peer's
 pipe is full: answers go to the control queue without waiting, notifications wait in the tasks that
 send them, each on its own channel's bound. So a client that never reads costs 64 lines per session
-and stops the turns behind them, and nothing else. One exception keeps memory bounded: with 1024
-answers unread, the reader takes no further line until one is written.
+and stops the turns behind them, and nothing else. One that goes on asking without reading the
+answers is given up at 512 of them.
+
+**Both sides ask.** Requests of ours have ids ``srv-N``; answers to them are matched by the reader.
+At the end of input nobody can answer any more, and who waits is told so at once.
 
 **Who may end it.** The end of input, `finish`, a broken or stalled peer, too many bad lines.
 A method's exception may not: it becomes an error answer, and if it was unforeseen, a log entry.
@@ -25,7 +28,10 @@ import structlog
 import trio
 
 from actrio.rpc._faults import fault, fault_of
-from actrio.rpc._methods import Call, ConnectionLimits, ConnectionStatistics, Ending, Methods
+from actrio.rpc._limits import ConnectionLimits, ConnectionStatistics, Ending
+from actrio.rpc._methods import Call, Methods
+from actrio.rpc._outbox import Mergeable
+from actrio.rpc._outward import Outward
 from actrio.rpc._writer import LineWriter
 from actrio.sansio import (
     INVALID_REQUEST,
@@ -69,12 +75,16 @@ class Connection:
         self.limits = limits or ConnectionLimits()
         self._receive = receive
         self._writer = LineWriter(send, self.limits)
+        self._outward = Outward(self._writer, self.limits)
         self._methods = Methods()
         # Keys keep their type: 1 and "1" are two requests.
         self._in_flight: dict[RequestId, Call] = {}
         self._running = self._peak_in_flight = 0
         self._ignored = self._protocol_errors = self._errors_in_a_row = self._refused = 0
         self._ending: Ending | None = None
+        self._refusing = False
+        # Set when nothing but running calls keeps the connection.
+        self._finished = trio.Event()
         self._reading, self._calling, self._flushing = (trio.CancelScope() for _ in range(3))
         self._calls: trio.Nursery | None = None
 
@@ -86,17 +96,26 @@ class Connection:
         *Cancellation*: cancels all running requests; what is queued is not written any more.
         """
         self._methods = methods
+        self._outward.methods = methods
+        self._writer.on_stall = methods.stalled or self._writer.on_stall
         async with trio.open_nursery() as lines:
             lines.start_soon(self._write)
+            lines.start_soon(self._writer.watch)
             with self._calling:
                 async with trio.open_nursery() as self._calls:
                     with self._reading:
                         await self._read()
+                    self._outward.asked.end()
+                    await self._finished.wait()
             self._writer.no_more()
             with self._flushing:
                 await self._writer.wait_ended()
             lines.cancel_scope.cancel()
         return self._ending or "closed"
+
+    def refuse_new(self) -> None:
+        """Take no new requests; controls are still heard, and nothing ends by this."""
+        self._refusing = True
 
     def finish(self, *, grace_seconds: float | None = None) -> None:
         """Take no new requests and end when the running ones have.
@@ -108,17 +127,21 @@ class Connection:
                 then is not written any more; ``None`` waits for all of it.
         """
         self._ending = self._ending or "closed"
+        self._refusing = True
         if grace_seconds is not None:
             deadline = trio.current_time() + grace_seconds
             self._calling.deadline = min(self._calling.deadline, deadline)
             self._flushing.deadline = min(self._flushing.deadline, deadline)
+        self._finished.set()
         if not self._running:
             self._reading.cancel()
 
     @property
     def finishing(self) -> bool:
         """Whether new requests are refused."""
-        return self._ending is not None
+        return self._refusing
+
+    # Lines out: see `Outward`
 
     async def notify(self, channel: str, method: str, params: Mapping[str, Any]) -> None:
         """Queue a notification on ``channel``; those of one channel leave in order.
@@ -128,9 +151,47 @@ class Connection:
 
         Raises:
             InvalidRequest: ``params`` have no JSON form.
+            LimitExceeded: It is longer than a line may be, and cannot be shrunk.
             trio.BrokenResourceError: The connection has ended.
         """
-        await self._writer.put(channel, notification(method, params))
+        await self._outward.put(channel, notification(method, params))
+
+    async def send(self, channel: str, message: Mergeable) -> None:
+        """Queue a notification that may be merged with its neighbours, see `notify`.
+
+        Its line must not be longer than `ConnectionLimits` allows, alone or merged.
+        """
+        if not self._writer.put_nowait(channel, message):
+            await self._writer.put(channel, message)
+
+    def notify_ahead(self, method: str, params: Mapping[str, Any]) -> None:
+        """Queue a small notification past everything but answers, without waiting.
+
+        Raises:
+            InvalidRequest: ``params`` have no JSON form.
+            LimitExceeded: It is longer than a line may be.
+        """
+        self._outward.put_control(notification(method, params))
+
+    async def request(
+        self, method: str, params: Mapping[str, Any], *, channel: str | None = None
+    ) -> Any:
+        """Ask the peer and return its result.
+
+        Args:
+            method: The method.
+            params: Its parameters by name.
+            channel: The request leaves behind what is queued there; ``None``: past everything.
+
+        *Backpressure*: waits for the channel, and for one of `ConnectionLimits.asked_max` places.
+        *Cancellation*: the peer is told that the request is taken back, and its answer is ignored.
+
+        Raises:
+            PeerError: The peer answered with an error.
+            InvalidRequest, LimitExceeded: As for `notify`.
+            trio.BrokenResourceError: Nobody can answer any more.
+        """
+        return await self._outward.request(method, params, channel)
 
     def statistics(self) -> ConnectionStatistics:
         """Return what the connection holds now and has seen so far."""
@@ -138,6 +199,7 @@ class Connection:
             in_flight=len(self._in_flight),
             peak_in_flight=self._peak_in_flight,
             running=self._running,
+            asked=len(self._outward.asked),
             ignored=self._ignored,
             protocol_errors=self._protocol_errors,
             refused=self._refused,
@@ -152,6 +214,11 @@ class Connection:
     def _end(self, ending: Ending) -> None:
         """End at once: nobody is there to hear more than what is queued."""
         self._ending = ending
+        self._refusing = True
+        self._flushing.deadline = min(
+            self._flushing.deadline, trio.current_time() + self.limits.flush_seconds
+        )
+        self._finished.set()
         self._reading.cancel()
         self._calling.cancel()
 
@@ -160,7 +227,9 @@ class Connection:
     async def _read(self) -> None:
         lines = LineReader(self.limits.line_bytes_max)
         while True:
-            await self._writer.wait_control_room()
+            if self._writer.control_full and not await self._answers_are_read():
+                self._end("stalled")
+                return
             try:
                 data = await self._receive.receive_some(self.limits.read_bytes_max)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -170,17 +239,26 @@ class Connection:
                 self._take_line(line)
                 if self._errors_in_a_row > self.limits.protocol_errors_max:
                     self._end("protocol")
-                    self._flushing.deadline = trio.current_time() + self.limits.flush_seconds
                     return
             if not data:
                 self._end_of_input()
                 return
 
+    async def _answers_are_read(self) -> bool:
+        """Wait until the peer has read an answer, and return whether it did so in time."""
+        with trio.move_on_after(self.limits.unread_seconds) as scope:
+            await self._writer.wait_control_room()
+        return not scope.cancelled_caught
+
     def _end_of_input(self) -> None:
+        self._ending = "eof"
+        self.refuse_new()
+        # Before anything waits for an answer that nobody can give any more.
+        self._outward.asked.end()
         if self._methods.ended is not None:
             self._methods.ended()
-        self._ending = "eof"
-        self.finish()
+        else:
+            self.finish()
 
     def _take_line(self, line: Line | LineTooLong) -> None:
         if isinstance(line, LineTooLong):
@@ -198,8 +276,8 @@ class Connection:
             self._take_request(message)
         elif isinstance(message, Notification):
             self._take_notification(message)
-        else:
-            # A response to nothing: no request of ours is open on this connection.
+        elif not self._outward.asked.settle(message):
+            # A response to nothing, or to what was taken back.
             self._ignored += 1
 
     def _protocol_error(self, id: RequestId | None, code: int, message: str, **facts: Any) -> None:
@@ -222,7 +300,7 @@ class Connection:
         if method is None:
             self._put_fault(request.id, self._methods.unknown(request.method))
             return
-        refusal = self._no_room()
+        refusal = self._no_room(request.method)
         if refusal is not None:
             self._put_fault(request.id, refusal)
             return
@@ -269,7 +347,7 @@ class Connection:
     def _answer_control(self, request: Request, control: Control) -> None:
         assert isinstance(request.params, Mapping)
         try:
-            self._writer.put_control(response(request.id, control(request.params)))
+            self._outward.put_control(response(request.id, control(request.params)))
         # A control's bug must not end the reader, and with it every other request.
         except Exception as error:
             self._put_fault(request.id, self._fault_of(error, request.method))
@@ -284,13 +362,15 @@ class Connection:
 
     # Calls: one task each
 
-    def _no_room(self) -> dict[str, Any] | None:
+    def _no_room(self, method: str) -> dict[str, Any] | None:
         """Return why no further call may start now, or ``None``."""
-        if self.finishing:
+        limits, waiting, running = self.limits, len(self._in_flight), self._running
+        urgent = method in self._methods.urgent
+        if self.finishing and not urgent:
             text = "This connection is shutting down and takes no new requests."
             return fault("conflict", text, remedy="Start a new one.")
-        limits, waiting, running = self.limits, len(self._in_flight), self._running
-        if waiting < limits.in_flight_max and running < limits.running_max:
+        more = limits.urgent_max if urgent else 0
+        if waiting < limits.in_flight_max + more and running < limits.running_max + more:
             return None
         self._refused += 1
         full = waiting >= limits.in_flight_max
@@ -352,14 +432,11 @@ class Connection:
             return error_response(call.id, fault("cancelled", f"{call.method} was cancelled."))
         return response(call.id, result)
 
-    async def _answer(self, call: Call, message: Mapping[str, Any]) -> None:
+    async def _answer(self, call: Call, message: dict[str, Any]) -> None:
         if call.answered:
             return
         try:
-            if call.channel is None:
-                self._writer.put_control(message)
-            else:
-                await self._writer.put(call.channel, message)
+            await self._outward.put(call.channel, message)
         except trio.BrokenResourceError:
             raise
         # The result has no JSON form; whatever the writer raised for it, only this call fails.
@@ -367,7 +444,7 @@ class Connection:
             self._put_fault(call.id, self._fault_of(error, call.method))
 
     def _respond(self, call: Call, result: Any) -> None:
-        self._writer.put_control(response(call.id, result))
+        self._outward.put_control(response(call.id, result))
         self._answered(call)
 
     def _answered(self, call: Call) -> None:
@@ -385,4 +462,4 @@ class Connection:
         return told
 
     def _put_fault(self, id: RequestId | None, error: Mapping[str, Any]) -> None:
-        self._writer.put_control(error_response(id, error))
+        self._outward.put_control(error_response(id, error))

@@ -9,73 +9,15 @@ import attrs
 import trio
 
 from actrio.rpc._faults import fault
-from actrio.rpc._outbox import OutboxStatistics
-from actrio.sansio import LINE_BYTES_MAX, RequestId
+from actrio.sansio import RequestId
 
-__all__ = ["Call", "ConnectionLimits", "ConnectionStatistics", "Ending", "Methods"]
+__all__ = ["Call", "CancelMethod", "Methods", "Shrink"]
 
-Ending = Literal["eof", "closed", "broken", "stalled", "protocol"]
-"""Why a connection ended: the peer's last byte, `Connection.finish`, a peer that went away, one
-that stopped reading, one that sent too many bad lines."""
+CancelMethod = Literal["$/cancelRequest", "$/cancel_request"]
+"""How a request is taken back: ``{"id": …}`` as in LSP, or ``{"requestId": …}`` as in ACP."""
 
-
-@attrs.frozen(slots=True, kw_only=True)
-class ConnectionLimits:
-    """The bounds of one connection.
-
-    Attributes:
-        line_bytes_max: Longest inbound line.
-        in_flight_max: Requests without an answer yet. 256 waiting calls saturate any client that
-            waits for answers; the next one is refused at once instead of queueing unseen.
-        running_max: Requests answered or not whose work goes on (turns that stream their events).
-        control_lines_max: Answers queued before the reader stops reading; only a peer that never
-            reads gets there.
-        channel_lines_max: Lines queued per channel before its sender waits.
-        channel_bytes_max: Bytes queued per channel before its sender waits.
-        write_bytes_max: Queued lines are joined up to this size per write; half of a Linux pipe.
-        read_bytes_max: Bytes per read; bounds the answers that one read can cause.
-        protocol_errors_max: Bad lines in a row before the connection closes: that peer speaks
-            another protocol.
-        retry_after_ms: What a refused caller is told to wait.
-        stall_seconds: Longest time for one write, before the peer counts as gone.
-        flush_seconds: Time to write what is queued after a close that does not drain.
-    """
-
-    line_bytes_max: int = LINE_BYTES_MAX
-    in_flight_max: int = 256
-    running_max: int = 1024
-    control_lines_max: int = 1024
-    channel_lines_max: int = 64
-    channel_bytes_max: int = 1024 * 1024
-    write_bytes_max: int = 32 * 1024
-    read_bytes_max: int = 16 * 1024
-    protocol_errors_max: int = 100
-    retry_after_ms: int = 250
-    stall_seconds: float = 300
-    flush_seconds: float = 1
-
-
-@attrs.frozen(slots=True, kw_only=True)
-class ConnectionStatistics:
-    """What a connection holds now and has seen so far.
-
-    Attributes:
-        in_flight: Requests without an answer.
-        peak_in_flight: The most of them at once.
-        running: Requests whose work goes on, answered or not.
-        ignored: Lines that ask for no answer and had no meaning here.
-        protocol_errors: Bad lines.
-        refused: Requests refused because a bound was reached.
-        outbox: What waits to be written.
-    """
-
-    in_flight: int
-    peak_in_flight: int
-    running: int
-    ignored: int
-    protocol_errors: int
-    refused: int
-    outbox: OutboxStatistics
+Shrink = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Makes a message shorter whose line would be too long."""
 
 
 class Call:
@@ -158,13 +100,26 @@ class Methods:
             so a plain function that returns a coroutine is the place to stand in line.
         controls: Each is called by the reader itself, so it overtakes everything queued; plain
             functions, because they must not wait. They also work as notifications.
+        urgent: Names of calls that are taken also where too many requests are in flight (within
+            `ConnectionLimits.urgent_max` more), and while the connection finishes: what others
+            wait for.
         admit: Says whether a method may be called now; an error object refuses it.
         unknown: The error object for a method that is in neither table.
-        ended: Called at the end of input instead of `Connection.finish`.
+        ended: Called at the end of input. The connection then stays until somebody calls
+            `Connection.finish`; where nothing is given, it finishes by itself.
+        cancel_method: How requests of ours are taken back.
+        shrink: Called for a message whose line is longer than `ConnectionLimits` allows; where it
+            is not given, or what it returns is still too long, the message becomes an error.
+        stalled: Called with the seconds that a write has made no progress, and with 0 when it
+            goes on.
     """
 
     calls: Mapping[str, Callable[[Call], Awaitable[Any]]] = attrs.field(factory=dict)
     controls: Mapping[str, Callable[[Mapping[str, Any]], Any]] = attrs.field(factory=dict)
+    urgent: frozenset[str] = frozenset()
     admit: Callable[[str], dict[str, Any] | None] = _everything
     unknown: Callable[[str], dict[str, Any]] = _unknown
     ended: Callable[[], None] | None = None
+    cancel_method: CancelMethod = "$/cancelRequest"
+    shrink: Shrink | None = None
+    stalled: Callable[[float], None] | None = None

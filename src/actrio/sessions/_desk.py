@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from actrio.agents import Agent, Prepared
-from actrio.feeds import SessionFeed
+from actrio.feeds import SessionFeed, Subscription
 from actrio.journal import Record
 from actrio.sessions._journal import Store, replay_from
 from actrio.sessions._line import TurnSlots
@@ -40,6 +40,13 @@ class Feeds:
         self._clock = clock
         self._stall_seconds = stall_seconds
         self._feeds: dict[str, SessionFeed] = {}
+        self._held: set[str] = set()  # sessions in memory: they tell, whoever listens
+        self._closed = False
+
+    def hold(self, session: str) -> SessionFeed:
+        """Return the feed of a session that is in memory from now on."""
+        self._held.add(session)
+        return self.of(session)
 
     def of(self, session: str) -> SessionFeed:
         """Return the feed of ``session``."""
@@ -51,13 +58,23 @@ class Feeds:
                 replay=lambda after: replay_from(store, session, after),
                 clock=self._clock,
                 stall_seconds=self._stall_seconds,
+                on_unused=lambda: self._forget_unused(session),
             )
+            feed.closed = self._closed
         return feed
 
-    def forget_unused(self, session: str) -> None:
-        """Drop a feed that nobody listens to, once its session is out of memory."""
+    def subscribe(self, session: str, after: int | None, *, pace: bool) -> Subscription:
+        """Return a subscription to ``session``, in memory or not; see `Session.subscribe`."""
+        return Subscription(lambda: self.of(session), after, pace=pace)
+
+    def release(self, session: str) -> None:
+        """The session is out of memory."""
+        self._held.discard(session)
+        self._forget_unused(session)
+
+    def _forget_unused(self, session: str) -> None:
         feed = self._feeds.get(session)
-        if feed is not None and not feed.used:
+        if feed is not None and not feed.used and session not in self._held:
             del self._feeds[session]
 
     def end(self, session: str) -> None:
@@ -68,6 +85,7 @@ class Feeds:
 
     def close(self) -> None:
         """End all subscriptions."""
+        self._closed = True
         for session in list(self._feeds):
             self.end(session)
 

@@ -57,6 +57,7 @@ from actrio.messages import (
     UserMessage,
 )
 from actrio.sessions._state import (
+    AHEAD,
     ENDED_MAX,
     KEYS_MAX,
     EndedTurn,
@@ -193,9 +194,11 @@ def _accepted(state: SessionState, record: InputAccepted, stored: StoredRecord) 
     )
     state.open[turn.id] = turn
     if not turn.into:
-        ahead = turn.if_busy in {"interrupt", "rollback"} and bool(state.line)
-        head_runs = ahead and state.open[state.line[0]].begun
-        state.line.insert(int(head_runs) if ahead else len(state.line), turn.id)
+        # The first in line was called when it became that, whether it has begun or not.
+        state.line.insert(1 if turn.if_busy in AHEAD else len(state.line), turn.id)
+    if (resumed := state.ended.get(record.resumes)) is not None:
+        # Continued once; where that is cut off too, it can be continued itself.
+        state.ended[resumed.id] = attrs.evolve(resumed, resumable=False)
     if record.key:
         state.keys[record.key] = turn.id
         while len(state.keys) > KEYS_MAX:
@@ -354,10 +357,14 @@ def _ended(state: SessionState, record: TurnEnded, stored: StoredRecord) -> list
     turn = state.open.pop(record.turn)
     if turn.id in state.line:
         state.line.remove(turn.id)
-    # Whoever was to be taken in and was not is next, in order.
-    for place, steer in enumerate(each for each in state.open.values() if each.into == turn.id):
+    # Whoever was to be taken in and was not is next, in order, behind what broke the turn off.
+    place = 0
+    while place < len(state.line) and state.open[state.line[place]].if_busy in AHEAD:
+        place += 1
+    left = state.steering(turn.id)
+    for steer in left:
         steer.into = ""
-        state.line.insert(place, steer.id)
+    state.line[place:place] = [steer.id for steer in left]
     if record.kept:
         state.history.extend(_kept(turn, record))
     state.turns_ended += 1

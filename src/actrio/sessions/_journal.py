@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from actrio.errors import ActrioError, InvalidRequest, NotFound
+from actrio.errors import ActrioError, InvalidRequest, NotFound, StorageError
 from actrio.feeds import Replayed
 from actrio.journal import (
     Checkpoint,
@@ -61,6 +61,8 @@ class SessionJournal:
         redact: Takes out of a record what must not be kept; what is kept is what counts.
         retention_seconds: How long records are kept that a checkpoint stands for; None: for ever.
     """
+
+    checkpoint_records = CHECKPOINT_RECORDS
 
     def __init__(
         self,
@@ -138,7 +140,7 @@ class SessionJournal:
             if self._redact is not None:
                 records = tuple(map(self._redact, records))
             last_seq = state.last_seq
-            ts = self._clock()
+            ts = round(self._clock(), 6)  # as it is kept: what is told now is told again
             await self._store.append(
                 state.id, self._claim.epoch, last_seq, records, sync=sync, ts=ts
             )
@@ -150,12 +152,21 @@ class SessionJournal:
             self._lock.release()
         return records, events
 
-    async def checkpoint_if_due(self, every: int = CHECKPOINT_RECORDS) -> None:
+    async def checkpoint_if_due(self, every: int | None = None) -> None:
         """Write a checkpoint where the last one is ``every`` records back."""
-        if self._since_checkpoint < every:
+        # A long history costs more to write down, so that is done more rarely.
+        due = every or max(self.checkpoint_records, len(self.state.history))
+        if self._since_checkpoint < due:
             return
-        await self.write(lambda: (Checkpoint(snapshot=snapshot_of(self.state)),))
-        self._since_checkpoint = 0
+        async with self._lock:
+            state, ts = self.state, round(self._clock(), 6)
+            checkpoint = Checkpoint(snapshot=snapshot_of(state))
+            await self._store.append(
+                state.id, self._claim.epoch, state.last_seq, (checkpoint,), ts=ts
+            )
+            # Made of the state just now, it changes nothing in it but its place.
+            state.last_seq, state.updated_at = state.last_seq + 1, ts
+            self._since_checkpoint = 0
         before, self._checkpoint = self._checkpoint, (self.state.last_seq, self._clock())
         if before is not None and self._retention is not None:
             seq, written = before
@@ -167,10 +178,14 @@ class SessionJournal:
         await self._store.remove(self._claim)
 
     async def close(self) -> None:
-        """Give the session back, readable at little cost."""
+        """Give the session back, readable at little cost.
+
+        *Failure*: where the store takes nothing any more, the claim ends with the process.
+        """
         with contextlib.suppress(ActrioError):  # it only makes the next opening quicker
             await self.checkpoint_if_due(every=8)
-        await self._store.release(self._claim)
+        with contextlib.suppress(StorageError):
+            await self._store.release(self._claim)
 
 
 async def read_records(

@@ -39,8 +39,8 @@ class TurnInLine:
     __slots__ = (
         "cancel_reason",
         "done",
-        "host",
         "id",
+        "into",
         "kept",
         "owned",
         "ready",
@@ -59,7 +59,7 @@ class TurnInLine:
         self.suspended = False  # put aside to wait for a person; it has not ended
         self.run: TurnRun | None = None  # once it has come to the head of the line
         self.ready = trio.Event()  # it is the first in line, or another turn took it in
-        self.host: TurnInLine | None = None  # the turn that took it in
+        self.into = ""  # the turn that took it in
         self.done = trio.Event()
         self.result: TurnResult | None = None
 

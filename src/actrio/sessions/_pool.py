@@ -23,7 +23,7 @@ from actrio.feeds import STALL_SECONDS
 from actrio.filters import Filter
 from actrio.journal import (
     Checkpoint,
-    MemoryStore,
+    PassingStore,
     Record,
     SessionCreated,
     SessionEntry,
@@ -136,7 +136,7 @@ class SessionPool:
         self._tool_limits = ToolLimits(parallel_max=limits.turns, threads_max=limits.tool_threads)
         self.slots = TurnSlots(limits.turns)
         # Sessions without a name live as long as their block; they are never in the real store.
-        self._passing_store = MemoryStore(now=clock)
+        self._passing_store = PassingStore(now=clock)
         self._passing: set[str] = set()
         self._opened: dict[str, _Opened] = {}
         # Being stopped: a name is free again only when its last actor is gone.
@@ -470,7 +470,7 @@ class SessionPool:
             NotFound: There is no such session.
         """
         state = self._desk.live.get(session_id)
-        if state is None:
+        if state is None or not state.agent:
             state = await read_state(self._store_of(session_id), session_id)
         else:
             await trio.lowlevel.checkpoint()

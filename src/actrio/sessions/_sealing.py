@@ -36,6 +36,7 @@ __all__ = [
     "cut_off",
     "ended_turn",
     "messages_beyond",
+    "sealed_calls",
     "sealing",
 ]
 
@@ -52,27 +53,34 @@ def sealing(state: SessionState, reason: str) -> Iterator[Record]:
     """
     for turn in list(state.open.values()):
         if turn.waits:
-            yield from _sealed_calls(turn, reason, only_started=True)
+            # The tools that asked questions are gone, and the questions with them.
+            yield from _expired(state, turn, questions_only=True)
+            yield from sealed_calls(turn, reason, only_started=True)
         elif turn.begun:
             yield from cut_off(state, turn, reason)
         elif turn.owned:
             yield ended_turn(turn, "owner", resumable=False)
 
 
-def cut_off(state: SessionState, turn: OpenTurn, reason: str) -> Iterator[Record]:
-    """Yield the records that end one begun turn."""
+def cut_off(
+    state: SessionState, turn: OpenTurn, reason: str, *, resumable: bool = True, kept: bool = True
+) -> Iterator[Record]:
+    """Yield the records that end one turn, begun or not."""
     yield from _expired(state, turn)
-    yield from _sealed_calls(turn, reason, only_started=False)
-    yield ended_turn(turn, reason, resumable=True)
+    yield from sealed_calls(turn, reason)
+    yield ended_turn(turn, reason, resumable=resumable, kept=kept)
 
 
-def _expired(state: SessionState, turn: OpenTurn) -> Iterator[Record]:
+def _expired(
+    state: SessionState, turn: OpenTurn, *, questions_only: bool = False
+) -> Iterator[Record]:
     for pending in state.pending.values():
-        if pending.turn == turn.id:
+        if pending.turn == turn.id and (pending.about == "question" or not questions_only):
             yield ApprovalDecided(turn=turn.id, approval=pending.approval, decision="expired")
 
 
-def _sealed_calls(turn: OpenTurn, reason: str, *, only_started: bool) -> Iterator[Record]:
+def sealed_calls(turn: OpenTurn, reason: str, *, only_started: bool = False) -> Iterator[Record]:
+    """Yield results for calls of a turn that have none, or for those only that were begun."""
     clause = {"crash": "the process ended", "shutdown": "the runtime was stopped"}.get(
         reason, f"the turn was cancelled ({reason})"
     )
@@ -91,7 +99,7 @@ def _sealed_calls(turn: OpenTurn, reason: str, *, only_started: bool) -> Iterato
         )
 
 
-def ended_turn(turn: OpenTurn, reason: str, *, resumable: bool) -> TurnEnded:
+def ended_turn(turn: OpenTurn, reason: str, *, resumable: bool, kept: bool = True) -> TurnEnded:
     """Return the record that ends ``turn`` as cancelled."""
     error = TurnAborted(f"Turn {turn.id} was cancelled ({reason}).", reason=reason)
     return TurnEnded(
@@ -103,6 +111,7 @@ def ended_turn(turn: OpenTurn, reason: str, *, resumable: bool) -> TurnEnded:
         usage=turn.usage,
         error=error_to_dict(error),
         resumable=resumable,
+        kept=kept,
     )
 
 

@@ -214,7 +214,7 @@ class Session:
         Raises:
             Overloaded: On entry: the session has as many subscribers as it may.
         """
-        return self._desk.feeds.of(self.id).subscribe(from_seq, pace=pace)
+        return self._desk.feeds.subscribe(self.id, from_seq, pace=pace)
 
     # -- the session itself ------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ from actrio.journal import (
     InputAccepted,
     SessionCreated,
     SessionRewound,
+    StepBegun,
 )
 from actrio.messages import (
     TERMINAL_EVENTS,
@@ -49,6 +50,7 @@ from actrio.messages import (
     CancelTurn,
     ChangeState,
     CompactHistory,
+    IfBusy,
     OpenSession,
     ReadSession,
     RewindSession,
@@ -57,14 +59,15 @@ from actrio.messages import (
     TurnAccepted,
     TurnResult,
     WaitTurn,
+    user_message,
 )
 from actrio.sessions._desk import SessionDesk
-from actrio.sessions._fold import replayed
+from actrio.sessions._fold import replayed, result_of
 from actrio.sessions._journal import SessionJournal, oldest_records, read_state
 from actrio.sessions._line import TurnInLine
 from actrio.sessions._sealing import beginnings, closed, sealing
-from actrio.sessions._state import SessionState, snapshot_of
-from actrio.sessions._turns import SessionTurns
+from actrio.sessions._state import AHEAD, SessionState, snapshot_of
+from actrio.sessions._turns import ENDING_SECONDS, SessionTurns
 
 __all__ = ["CONTINUE", "RemoveSession", "RunTurn", "SessionActor"]
 
@@ -77,6 +80,21 @@ class RunTurn:
     """To the session itself: a turn that is open in the journal has no task yet."""
 
     turn: str
+
+
+def _input(message: StartTurn, policy: IfBusy, state: SessionState) -> InputAccepted:
+    """Return the record of an input, as the session's line is when it is written."""
+    running = state.line[0] if state.line else ""
+    return InputAccepted(
+        turn=message.turn,
+        message=message.message,
+        if_busy=policy if running else "queue",
+        into=running if policy == "steer" else "",
+        resumes=message.resumes,
+        owned=message.owned,
+        key=message.key,
+        caller=message.caller,
+    )
 
 
 @attrs.frozen(slots=True)
@@ -116,7 +134,7 @@ class SessionActor(Actor[Any]):
         kept = self._session not in self._desk.passing
         if turns is not None and kept and reason != "error" and turns.lost is None:
             await turns.book.close()
-        self._desk.feeds.forget_unused(self._session)
+        self._desk.feeds.release(self._session)
 
     async def _loaded(self, ctx: Context, *, insist: bool = False) -> SessionTurns:
         """Return the session, read from its journal if it is not in memory.
@@ -139,7 +157,7 @@ class SessionActor(Actor[Any]):
             redact=desk.redact,
             retention_seconds=desk.retention_seconds,
         )
-        turns = SessionTurns(book, desk, lambda: self._read_again(ctx))
+        turns = SessionTurns(book, desk, lambda: self._read_again(turns, ctx))
         try:
             await turns.write_made(lambda: tuple(sealing(book.state, "crash")))
         except BaseException:
@@ -152,8 +170,10 @@ class SessionActor(Actor[Any]):
             self._call(name, ctx)
         return turns
 
-    def _read_again(self, ctx: Context) -> None:
+    def _read_again(self, turns: SessionTurns, ctx: Context) -> None:
         """Have the session read again soon: nobody may come to it, and turns stand in its line."""
+        if turns is not self._turns:
+            return  # it could not even be opened, and whoever wanted it is told
         with contextlib.suppress(MailboxFull, ActorStopped):  # what waits there does the same
             ctx.ref.tell_nowait(ReadSession())
 
@@ -271,40 +291,35 @@ class SessionActor(Actor[Any]):
             )
         if message.resumes:
             self._check_resumable(message.resumes, state)
+            if message.message is None:
+                message = attrs.evolve(message, message=user_message(CONTINUE))
+        elif message.message is None:
+            raise InvalidRequest("A turn needs a message.", remedy="Say something.")
         policy = message.if_busy or self._desk.agent(state.agent).if_busy
-        running = state.line[0] if state.line else None
-        if running is not None:
-            self._check_room(policy, running, state)
+        if state.line:
+            self._check_room(policy, state.line[0], state)
         seq = state.event_seq
-        await turns.write(
-            InputAccepted(
-                turn=message.turn,
-                message=message.message,
-                if_busy=policy if running is not None else "queue",
-                into=running if policy == "steer" and running is not None else "",
-                resumes=message.resumes,
-                owned=message.owned,
-                key=message.key,
-                caller=message.caller,
-            )
-        )
-        turn = turns.enter(message.turn, owned=message.owned)
-        if running is not None and policy in ("interrupt", "rollback"):
-            await self._break_off(running, policy, turns)
-        turns.call_first()
+        await turns.write_made(lambda: (_input(message, policy, state),))
+        if policy in AHEAD and state.line[0] != message.turn:
+            # Recorded, so the line moves whatever becomes of the sender.
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + ENDING_SECONDS):
+                await self._break_off(state.line[0], policy, turns)
+        # No schedule point from here on: a turn of the line must not be left without its task.
         if message.owned:
+            turn = turns.enter(message.turn, owned=True)
+            turns.call_first()
             return ctx.defer(turns.run, turn, ctx)
-        position = state.line.index(turn.id) if turn.id in state.line else 0
-        accepted = TurnAccepted(self._session, turn.id, position, seq)
-        return ctx.defer(self._run_free, turn, turns, accepted, ctx)
+        # In a handling of its own: this one ends with its sender, the turn does not.
+        self._call(message.turn, ctx)
+        position = state.line.index(message.turn) if message.turn in state.line else 0
+        return TurnAccepted(self._session, message.turn, position, seq)
 
-    async def _run_free(
-        self, turn: TurnInLine, turns: SessionTurns, accepted: TurnAccepted, ctx: Context
-    ) -> TurnAccepted:
-        """Run a turn that nobody owns: it is answered at once and goes on by itself."""
-        ctx.detach(accepted)
-        await turns.run(turn, ctx)
-        return accepted
+    async def _run(self, turn: TurnInLine, turns: SessionTurns, ctx: Context) -> TurnResult | None:
+        result = await turns.run(turn, ctx)
+        if turn.suspended and turns is self._turns and turn.id in turns.state.open:
+            # The person may have decided while the turn was being put aside.
+            self._call(turn.id, ctx)
+        return result
 
     def _check_room(self, policy: str, running: str, state: SessionState) -> None:
         if policy == "reject":
@@ -313,7 +328,8 @@ class SessionActor(Actor[Any]):
                 remedy="Wait for its end, cancel it, or send with if_busy='queue'.",
             )
         queue_max = self._desk.agent(state.agent).queue_max
-        if len(state.open) > queue_max:
+        # What takes the running turn's place does not wait behind it.
+        if len(state.open) - (policy in AHEAD) > queue_max:
             raise Overloaded(
                 f"{queue_max} turns wait already in session {self._session}.",
                 remedy="Send the next one when one of them has ended.",
@@ -334,7 +350,7 @@ class SessionActor(Actor[Any]):
         if (turn := turns.inside.get(running)) is not None:
             turn.cancel(reason, kept=kept)
         else:
-            await turns.end_aside(running, reason)
+            await turns.end_aside(running, reason, kept=kept)
 
     async def _join(
         self, turn_id: str, message: StartTurn, turns: SessionTurns, ctx: Context
@@ -351,17 +367,18 @@ class SessionActor(Actor[Any]):
             return None
         turn = turns.enter(turn_id, owned=False)
         turns.call_first()
-        return ctx.defer(turns.run, turn, ctx)
+        return ctx.defer(self._run, turn, turns, ctx)
 
     async def _wait(self, turn_id: str, turns: SessionTurns, ctx: Context) -> Any:
-        if turn_id in turns.state.open:
-            return ctx.defer(self._ended, turn_id, turns)
-        return await self._ended(turn_id, turns)
+        ended = turns.state.ended.get(turn_id)
+        if ended is not None and not ended.into:
+            return result_of(ended)
+        return ctx.defer(self._ended, turn_id, turns)
 
     async def _ended(self, turn_id: str, turns: SessionTurns) -> TurnResult:
         result = await turns.wait(turn_id)
         if result is None:
-            result = await self._long_ended(turn_id)
+            result = await self._long_ended(turn_id, turns)
         if result is None:
             raise NotFound(
                 f"Session {self._session} has had no turn {turn_id}.",
@@ -369,9 +386,13 @@ class SessionActor(Actor[Any]):
             )
         return result
 
-    async def _long_ended(self, turn_id: str) -> TurnResult | None:
+    async def _long_ended(self, turn_id: str, turns: SessionTurns) -> TurnResult | None:
         """Look for a turn in the journal that memory no longer has."""
         records = await oldest_records(self._desk.store_of(self._session), self._session)
+        for stored in records:
+            step = stored.record
+            if isinstance(step, StepBegun) and turn_id in step.taken:
+                return await self._ended(step.turn, turns)
         for event in replayed(self._session, records):
             if event.turn == turn_id and isinstance(event, TERMINAL_EVENTS):
                 return event.result

@@ -26,6 +26,7 @@ from actrio.messages import (
 from actrio.wire import RecordCodec
 
 __all__ = [
+    "AHEAD",
     "ENDED_MAX",
     "KEYS_MAX",
     "EndedTurn",
@@ -35,6 +36,9 @@ __all__ = [
     "restored",
     "snapshot_of",
 ]
+
+AHEAD: Final = ("interrupt", "rollback")
+"""Policies by which a message takes the running turn's place."""
 
 ENDED_MAX: Final = 8
 """Ended turns whose results are in memory, for those who ask late; older ones are in the journal."""

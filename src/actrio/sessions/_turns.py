@@ -14,6 +14,7 @@ On every way out the ending is one append: each tool call has its result, the tu
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,13 @@ import trio
 
 from actrio.actors import Context, ExitReason
 from actrio.agents import Interrupted, TurnRun
-from actrio.errors import ActrioError, InvalidRequest, LimitExceeded, TurnAborted
+from actrio.errors import (
+    ActrioError,
+    InvalidRequest,
+    LimitExceeded,
+    StorageError,
+    TurnAborted,
+)
 from actrio.feeds import Outlet, TurnFeed
 from actrio.journal import (
     ApprovalAsked,
@@ -31,6 +38,7 @@ from actrio.journal import (
     HistoryTrimmed,
     Record,
     StateChanged,
+    StepBegun,
     TurnEnded,
 )
 from actrio.messages import Decision, ToolCall, TurnResult, UserMessage
@@ -38,7 +46,7 @@ from actrio.sessions._desk import STATE_BYTES_MAX, SessionDesk
 from actrio.sessions._fold import TERMINAL, result_of
 from actrio.sessions._journal import SessionJournal
 from actrio.sessions._line import TurnInLine
-from actrio.sessions._sealing import cut_off, ended_turn, messages_beyond
+from actrio.sessions._sealing import cut_off, messages_beyond, sealed_calls
 from actrio.sessions._state import OpenCall, OpenTurn, SessionState
 from actrio.tools import Leave
 from actrio.wire import error_to_dict
@@ -67,8 +75,8 @@ class SessionTurns:
         self.lost: ActrioError | None = None  # why the journal cannot be written any more
         self._on_lost = on_lost
         self._desk = desk
-        self._feed = desk.feeds.of(book.state.id)
-        self._feed.seq = book.state.event_seq
+        self._feed = desk.feeds.hold(book.state.id)
+        self._feed.begin_at(book.state.event_seq)
         self.inside: dict[str, TurnInLine] = {}
         # What waiting calls and tools are woken by, and the answers to tools' questions.
         self._asking: dict[str, trio.Event] = {}
@@ -110,10 +118,10 @@ class SessionTurns:
     def _hand_over(self) -> None:
         """Let the inputs go on that a turn has taken in."""
         for turn in self.inside.values():
-            if turn.host is None and turn.id not in self.state.open and turn.result is None:
+            if not turn.into and turn.id not in self.state.open and turn.result is None:
                 taken = self.state.ended.get(turn.id)
                 if taken is not None and taken.into:
-                    turn.host = self.inside.get(taken.into)
+                    turn.into = taken.into
                     turn.ready.set()
 
     async def settle(self, turn_id: str) -> None:
@@ -159,11 +167,13 @@ class SessionTurns:
         return turn
 
     def call_first(self) -> None:
-        """Let the first in line begin."""
+        """Let the first in line begin, once whoever was first before it has ended."""
+        if any(each.ready.is_set() and not each.into for each in self.inside.values()):
+            return
         if self.state.line and (first := self.inside.get(self.state.line[0])) is not None:
             first.ready.set()
 
-    async def end_aside(self, turn_id: str, reason: str) -> None:
+    async def end_aside(self, turn_id: str, reason: str, *, kept: bool = True) -> None:
         """End a turn that has no task: it was put aside, or never came to one."""
         turn = self.state.open.get(turn_id)
         if turn is None or turn_id in self.inside:
@@ -172,9 +182,7 @@ class SessionTurns:
         def ending() -> Sequence[Record]:
             if turn_id not in self.state.open:
                 return ()
-            if turn.begun:
-                return tuple(cut_off(self.state, turn, reason))
-            return (ended_turn(turn, reason, resumable=False),)
+            return tuple(cut_off(self.state, turn, reason, resumable=False, kept=kept))
 
         await self.write_made(ending)
         self.call_first()
@@ -196,7 +204,11 @@ class SessionTurns:
                 if self.lost is not None:
                     raise self.lost
         ended = self.state.ended.get(turn_id)
-        return result_of(ended) if ended is not None else None
+        if ended is None:
+            return None
+        # One that was taken in has the result of the turn that did so.
+        host = await self.wait(ended.into) if ended.into else None
+        return host or result_of(ended)
 
     # -- one turn ----------------------------------------------------------------------------------
 
@@ -214,7 +226,9 @@ class SessionTurns:
                 await self._end(turn, self._cancelled(turn), kept=turn.kept)
             if outlet is not None:
                 await self._leave_owner(turn, outlet)
-        except trio.Cancelled:
+        except BaseException as error:
+            if not _only_cancelled(error):
+                raise  # the activation ends by it, and the next one finds the turn unfinished
             with trio.CancelScope(shield=True, deadline=trio.current_time() + ENDING_SECONDS):
                 await self._cut(turn, ctx.stopping)
             if turn.result is not None:
@@ -247,9 +261,8 @@ class SessionTurns:
 
     async def _in_line(self, turn: TurnInLine, feed: TurnFeed) -> None:
         await turn.ready.wait()
-        if turn.host is not None:
-            await turn.host.done.wait()
-            turn.result = turn.host.result
+        if turn.into:
+            turn.result = await self.wait(turn.into)
             return
         async with self._desk.slots:
             await self._run_in_slot(turn, feed)
@@ -292,27 +305,32 @@ class SessionTurns:
         open_turn = self.state.open.get(turn.id)
         if open_turn is None or turn.result is not None or turn.suspended:
             return
-        untouched = not open_turn.begun and turn.run is None
-        if stopping is not None and not turn.owned and (open_turn.waits or untouched):
-            return  # it is in the journal, and goes on from there
-        turn.cancel_reason = "shutdown" if stopping is not None else turn.cancel_reason
-        resumable = stopping is not None and open_turn.begun
+        resumable = False
+        # Where nobody ended it, it ends with the session's stop or crash, or with its owner.
+        if not turn.scope.cancel_called and (stopping is not None or not turn.owned):
+            if not turn.owned and (open_turn.waits or not open_turn.begun):
+                return  # it is in the journal, and goes on from there
+            turn.cancel_reason = "shutdown" if stopping is not None else "crash"
+            resumable = open_turn.begun
         await self._end(turn, self._cancelled(turn), resumable=resumable, kept=turn.kept)
 
     async def _end(
         self, turn: TurnInLine, result: TurnResult, *, resumable: bool = False, kept: bool = True
     ) -> None:
-        """Write the ending of a turn and make its result; the first call counts."""
-        if turn.result is not None or turn.id not in self.state.open:
+        """Write the ending of a turn and make its result; the first call counts.
+
+        One that another turn has taken in has ended by that.
+        """
+        if turn.result is not None:
             return
+
+        def ending() -> Sequence[Record]:
+            if turn.id not in self.state.open:
+                return ()
+            return self._ending(turn, result, resumable=resumable, kept=kept)
+
         try:
-            await self.write_made(
-                lambda: (
-                    tuple(self._ending(turn, result, resumable=resumable, kept=kept))
-                    if turn.id in self.state.open
-                    else ()
-                )
-            )
+            written = await self.write_made(ending)
         except ActrioError as error:
             # It cannot be recorded: whoever waits is told all the same, and the next opening
             # finds the turn unfinished.
@@ -321,10 +339,13 @@ class SessionTurns:
             turn.result = result
             await self._feed.tell(TERMINAL[result.outcome], turn.id, {"result": result})
             return
-        recorded = result_of(self.state.ended[turn.id])
-        turn.result = attrs.evolve(recorded, output=result.output, error=result.error)
-        await self._feed.settle(turn.id)
-        await self.book.checkpoint_if_due()
+        ended = self.state.ended.get(turn.id)
+        turn.result = result_of(ended) if ended is not None else result
+        if written:
+            turn.result = attrs.evolve(turn.result, output=result.output, error=result.error)
+            await self._feed.settle(turn.id)
+            with contextlib.suppress(StorageError):  # the next write tells whoever writes it
+                await self.book.checkpoint_if_due()
 
     def _ending(
         self, turn: TurnInLine, result: TurnResult, *, resumable: bool, kept: bool
@@ -337,15 +358,19 @@ class SessionTurns:
         if turn.run is not None:
             return [*expired, *turn.run.ending(result, resumable=resumable, kept=kept)]
         reason = result.error.reason if isinstance(result.error, TurnAborted) else str(result.error)
+        # It may have begun before it was put aside.
+        open_turn = self.state.open[turn.id]
         ended = TurnEnded(
             turn=turn.id,
             outcome=result.outcome,
             stop_reason=result.stop_reason,
             reason=reason,
+            steps=open_turn.steps,
+            usage=open_turn.usage,
             error=error_to_dict(result.error) if result.error is not None else None,
             kept=kept,
         )
-        return [*expired, ended]
+        return [*expired, *sealed_calls(open_turn, reason), ended]
 
     # -- a person ----------------------------------------------------------------------------------
 
@@ -422,6 +447,13 @@ class SessionTurns:
         return written
 
 
+def _only_cancelled(error: BaseException) -> bool:
+    """Tell whether a cancel is all that came: out of nurseries it comes in groups."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
+
+
 def _failed(turn: TurnInLine, error: ActrioError) -> TurnResult:
     if turn.run is not None:
         return turn.run.failed(error)
@@ -432,6 +464,8 @@ def _interrupted(turn: OpenTurn) -> Interrupted | None:
     """Return how far a turn had come that goes on after a person's decision."""
     if not turn.begun:
         return None
+    # Whoever took it up has sealed what was cut off: nothing is run a second time.
+    assert not any(each.started and each.result is None for each in turn.calls), turn
     return Interrupted(
         tuple(turn.added),
         turn.steps,
@@ -458,9 +492,20 @@ class _Book:
     async def settle(self) -> None:
         await self._turns.settle(self._turn.id)
 
-    def steering(self) -> Sequence[tuple[str, UserMessage]]:
-        steering = self._turns.state.steering(self._turn.id)
-        return [(each.id, each.message) for each in steering if each.message is not None]
+    async def begin_step(self, before: Sequence[Record], step: StepBegun) -> Sequence[UserMessage]:
+        taken: list[OpenTurn] = []
+
+        def records() -> Sequence[Record]:
+            taken[:] = self._turns.state.steering(self._turn.id)
+            names = tuple(each.id for each in taken)
+            return (*before, attrs.evolve(step, taken=names))
+
+        await self._turns.write_made(records)
+        return [each.message for each in taken if each.message is not None]
+
+    @property
+    def steered(self) -> bool:
+        return bool(self._turns.state.steering(self._turn.id))
 
     async def permit(self, step: int, position: int, call: ToolCall) -> Leave:
         return await self._turns.permit(self._turn, step, position, call)

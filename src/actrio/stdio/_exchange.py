@@ -1,69 +1,53 @@
-"""One client's methods: its sessions, its turns, and nothing of anybody else's.
+"""One client: its methods put together, and how its connection begins and ends.
 
 Requests are taken in the order of their lines, so a file of requests can be piped in without
-waiting for answers: a turn stands behind the turns before it, and behind its session's creation::
+waiting for answers: a turn stands behind its session's creation, and behind the turns before it::
 
-    reader   session/create ──► turn/start A ──► turn/start B        (plain, in order)
+    reader   session/create ──► turn/start A ──► turn/start B          (plain, in order)
                    │                 │                │
-    tasks          └─ opens ─ ready ─┴─ A enters ─────┴─ B enters    (each waits for the one before)
+    tasks          └─ opens ─────────┴─ A accepted ───┴─ B accepted    (each waits for the one before)
+
+    tasks    one pump per subscribed session; a question to the client while it is open
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+import base64
+import math
+import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final, Literal
 
-import attrs
+import structlog
 import trio
 
-from actrio.errors import Conflict, NotFound, NotSupported
-from actrio.rpc import Call, Connection, Ending, Methods, Refused, fault, fault_of
-from actrio.runtime import IfBusy, Runtime, Session
+from actrio.messages import Event
+from actrio.rpc import Call, Connection, Ending, Methods, Refused, fault
+from actrio.runtime import Runtime
+from actrio.stdio import _params as p
+from actrio.stdio import _results as r
 from actrio.stdio._agents import AgentChoice
-from actrio.stdio._params import (
-    SessionCreate,
-    SessionNamed,
-    Shutdown,
-    TurnCancel,
-    TurnNamed,
-    TurnStart,
-    read_params,
-    refuse_later,
-)
+from actrio.stdio._asking import PersonAsked
+from actrio.stdio._blobs import BlobShrinker
+from actrio.stdio._client_tools import ClientTools
+from actrio.stdio._profile import ClientProfile
+from actrio.stdio._read import read_params
+from actrio.stdio._session_methods import SessionMethods, approval_info
+from actrio.stdio._sessions import ClientSession, ClientSessions
+from actrio.stdio._table import METHODS, PROTOCOL_VERSION
+from actrio.stdio._turn_methods import TurnMethods
 from actrio.stdio._turns import ClientTurns
+from actrio.wire import EVENT_VERSION
 
-__all__ = ["PROTOCOL_VERSION", "StdioExchange"]
+__all__ = ["StdioExchange"]
 
-PROTOCOL_VERSION: Final = 1
+OnEof = Literal["drain", "cancel"]
 
-_CLOSE_SECONDS: Final = 1.0
-"""For an orderly end of a session's turns. Only a client that does not read needs more."""
+_LET_GO_SECONDS: Final = 1.0
+"""For letting go of the sessions at the end; their actors end within their own bounds."""
 
-_LATER: Final = frozenset(
-    {
-        *("agent/list", "agent/get", "agent/register", "agent/set_tool", "model/list"),
-        *("session/list", "session/get", "session/history", "session/fork"),
-        *("session/subscribe", "session/unsubscribe", "turn/steer"),
-        *("approval/list", "approval/resolve", "blob/read", "flow/ack"),
-        *("workflow/run", "team/run", "runtime/actor_restart"),
-    }
-)
-"""Methods of the full protocol that are not there yet."""
-
-
-@attrs.define(slots=True, eq=False)
-class _OwnSession:
-    """A session of this client. ``line`` is set when the next request may act on it."""
-
-    if_busy: IfBusy
-    line: trio.Event = attrs.field(factory=trio.Event)
-    session: Session | None = None
-
-    def stand_in_line(self) -> tuple[trio.Event, trio.Event]:
-        """Return what to wait for, and what to set when the next one may go."""
-        before, self.line = self.line, trio.Event()
-        return before, self.line
+_log = structlog.get_logger("actrio.stdio")
 
 
 class StdioExchange:
@@ -75,56 +59,111 @@ class StdioExchange:
         on_eof: What becomes of running turns when the input ends.
     """
 
-    def __init__(
-        self, connection: Connection, runtime: Runtime, *, on_eof: Literal["drain", "cancel"]
-    ) -> None:
+    def __init__(self, connection: Connection, runtime: Runtime, *, on_eof: OnEof) -> None:
         self._connection = connection
         self._runtime = runtime
         self._on_eof = on_eof
-        self._initialized = False
-        self._sessions: dict[str, _OwnSession] = {}
-        self._turns = ClientTurns(connection)
-        self._agents = AgentChoice(runtime.settings)
+        self._profile: ClientProfile | None = None
+        self._turns = ClientTurns()
+        self._asking = PersonAsked(connection, runtime, profile=self._client, turns=self._turns)
+        self._sessions = ClientSessions(
+            connection, runtime, profile=self._client, listener=self, on_deaf=self._deaf
+        )
+        tools = ClientTools(connection, lambda: self._client().tools)
+        self._agents = AgentChoice(runtime, tools)
+        self._session_methods = SessionMethods(runtime, self._sessions, self._turns, self._agents)
+        self._turn_methods = TurnMethods(connection, self._sessions, self._turns, self._client)
+        self._blobs = BlobShrinker(runtime.blobs, bytes_max=connection.limits.line_out_bytes_max)
+        self._tasks: trio.Nursery | None = None
+
+    def _client(self) -> ClientProfile:
+        return self._profile or ClientProfile()
+
+    # Its life
 
     async def run(self) -> Ending:
-        """Serve until the connection ends; its sessions are closed then."""
+        """Serve until the connection ends; its sessions are let go of then."""
+        self._agents.register_all()
         try:
-            return await self._connection.run(self._methods())
+            async with trio.open_nursery() as self._tasks:
+                for each in (self._sessions, self._asking, self._turn_methods):
+                    each.run_in(self._tasks)
+                ending = await self._connection.run(self._methods())
+                self._tasks.cancel_scope.cancel(reason="the connection has ended")
+            self._cut_turns("client_stalled" if ending == "stalled" else "client_left")
+            return ending
         finally:
-            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-                for name in list(self._sessions):
-                    await self._runtime.close_session(name)
+            with trio.move_on_after(_LET_GO_SECONDS, shield=True):
+                await self._sessions.let_go()
 
-    def stop(self, *, reason: str) -> None:
-        """Cancel all turns and end the connection, within its flush time."""
-        self._turns.cancel_all(reason=reason)
-        self._connection.finish(grace_seconds=self._connection.limits.flush_seconds)
+    def _cut_turns(self, reason: str) -> None:
+        """Cancel what the client has left running, because nobody will hear of it."""
+        for turn in self._turns.unended():
+            if turn.session.session is not None:
+                turn.session.session.cancel(turn.id, reason=reason)
+
+    def stop(self) -> None:
+        """End all turns as a shutdown does, and the connection within its flush time."""
+        self._turn_methods.stop()
+        self._cut_turns("shutdown")
+        self._end_within(self._connection.limits.flush_seconds)
+
+    def _end_within(self, seconds: float) -> None:
+        """Take nothing new, and end when all turns have; by force after ``seconds``."""
+        self._connection.refuse_new()
+        if self._tasks is None:
+            self._connection.finish(grace_seconds=0)
+        else:
+            self._tasks.start_soon(self._finish_by, trio.current_time() + seconds)
+
+    async def _finish_by(self, deadline: float) -> None:
+        with trio.CancelScope(deadline=deadline):
+            await self._turns.all_ended()
+        left = max(0.0, deadline - trio.current_time())
+        self._connection.finish(grace_seconds=None if math.isinf(left) else left)
+
+    def _input_ended(self) -> None:
+        self._sessions.lift_credit()
+        self._asking.client_left()
+        if self._on_eof == "cancel":
+            self.stop()
+        else:
+            self._end_within(math.inf)
+
+    # Dispatch
 
     def _methods(self) -> Methods:
+        calls = {
+            **self._agents.calls(),
+            **self._session_methods.calls(),
+            **self._turn_methods.calls(),
+            "model/list": self._models,
+            "approval/list": self._approvals,
+            "approval/resolve": self._resolve,
+            "runtime/tree": self._tree,
+            "runtime/stats": self._stats,
+            "blob/read": self._blob,
+        }
+        controls = {
+            "initialize": self._initialize,
+            "ping": self._ping,
+            "turn/cancel": self._turn_methods.cancel,
+            "shutdown": self._shutdown,
+            "flow/ack": self._flow_ack,
+        }
         return Methods(
-            calls={
-                "session/create": self._session_create,
-                "session/close": self._session_close,
-                "turn/start": self._turn_start,
-                "turn/wait": self._turn_wait,
-                "runtime/tree": self._tree,
-                "runtime/stats": self._stats,
-            },
-            controls={
-                "initialize": self._initialize,
-                "ping": self._ping,
-                "turn/cancel": self._turn_cancel,
-                "shutdown": self._shutdown,
-            },
+            calls=calls,
+            controls=controls,
+            urgent=frozenset(name for name, each in METHODS.items() if each.lane == "urgent"),
             admit=self._admit,
-            unknown=self._unknown,
+            unknown=_unknown,
             ended=self._input_ended,
+            shrink=self._blobs.shrink,
+            stalled=self._stalled,
         )
 
-    # The connection itself
-
     def _admit(self, method: str) -> dict[str, Any] | None:
-        if self._initialized or method in {"initialize", "ping"}:
+        if self._profile is not None or method in {"initialize", "ping"}:
             return None
         return fault(
             "not_initialized",
@@ -132,30 +171,27 @@ class StdioExchange:
             remedy="Send initialize first.",
         )
 
-    def _unknown(self, method: str) -> dict[str, Any]:
-        if method in _LATER:
-            return fault_of(
-                NotSupported(
-                    f"{method} comes with the full protocol.",
-                    remedy=f"There are {', '.join(self._names())}.",
-                )
-            )
-        return fault(
-            "method_not_found",
-            f"There is no method {method[:100]!r}.",
-            remedy=f"There are {', '.join(self._names())}.",
-        )
+    # What the pumps tell
 
-    def _names(self) -> list[str]:
-        methods = self._methods()
-        return sorted([*methods.calls, *methods.controls])
+    async def before(self, event: Event) -> None:
+        """Hear of an event before the client does."""
+        await self._turns.before(event)
 
-    def _input_ended(self) -> None:
-        if self._on_eof == "cancel":
-            self.stop(reason="eof")
+    def after(self, event: Event) -> None:
+        """Hear that an event is queued."""
+        self._turns.after(event)
+        self._asking.after(event)
 
-    def _initialize(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        if self._initialized:
+    def _deaf(self, own: ClientSession) -> None:
+        """Learn of turns' ends in another way: their session's events are not sent any more."""
+        if self._tasks is not None and not self._tasks.cancel_scope.cancel_called:
+            for turn in self._turns.unended(own):
+                self._turn_methods.watch(turn)
+
+    # Controls
+
+    def _initialize(self, params: Mapping[str, Any]) -> Any:
+        if self._profile is not None:
             raise Refused(
                 fault(
                     "not_initialized",
@@ -163,140 +199,126 @@ class StdioExchange:
                     remedy="Send initialize once.",
                 )
             )
-        refuse_later("initialize", params)
-        self._initialized = True
+        wanted = read_params("initialize", params, p.Initialize, more=True)
+        self._profile = ClientProfile.of(wanted)
         limits, settings = self._connection.limits, self._runtime.settings
-        return {
-            "protocol_version": PROTOCOL_VERSION,
-            "server": {"name": "actrio", "version": version("actrio")},
-            "methods": self._names(),
-            "agents": sorted(settings.agents),
-            "capabilities": {},
-            "limits": {
-                "max_line": limits.line_bytes_max,
-                "max_in_flight": limits.in_flight_max,
-                "max_sessions": settings.limits.sessions,
-                "queue": limits.channel_lines_max,
-            },
-        }
+        return r.told(
+            r.Initialized(
+                protocol_version=PROTOCOL_VERSION,
+                server=p.Peer(name="actrio", version=version("actrio")),
+                methods=sorted(METHODS),
+                agents=self._agents.names(),
+                capabilities=self._profile.capabilities(),
+                limits=r.OutwardLimits(
+                    max_line=limits.line_bytes_max,
+                    max_line_out=limits.line_out_bytes_max,
+                    max_in_flight=limits.in_flight_max,
+                    max_unread=limits.control_lines_max,
+                    max_asked=limits.asked_max,
+                    max_sessions=settings.limits.sessions,
+                    queue=limits.channel_lines_max,
+                    stall_ms=round(limits.stall_seconds * 1000),
+                ),
+            )
+        )
 
-    def _ping(self, _params: Mapping[str, Any]) -> dict[str, Any]:
-        return {}
+    def _ping(self, params: Mapping[str, Any]) -> Any:
+        read_params("ping", params, p.Nothing)
+        return r.told(r.Done())
 
-    def _shutdown(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        mode = read_params("shutdown", params, Shutdown).mode
+    def _shutdown(self, params: Mapping[str, Any]) -> Any:
+        wanted = read_params("shutdown", params, p.Shutdown)
         running = self._turns.running
-        if mode == "now":
-            self.stop(reason="shutdown")
+        if wanted.mode == "now":
+            self.stop()
         else:
-            self._connection.finish()
-        return {"mode": mode, "turns": running}
+            self._end_within(math.inf)
+            if wanted.deadline_ms is not None and self._tasks is not None:
+                self._tasks.start_soon(self._stop_in, wanted.deadline_ms / 1000)
+        return r.told(r.ShuttingDown(mode=wanted.mode, turns=running))
 
-    async def _tree(self, _call: Call) -> Any:
+    async def _stop_in(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self.stop()
+
+    def _flow_ack(self, params: Mapping[str, Any]) -> Any:
+        ack = read_params("flow/ack", params, p.FlowAck)
+        self._sessions.acknowledge(ack.session, ack.seq, ack.n)
+        return r.told(r.Done())
+
+    def _stalled(self, seconds: float) -> None:
+        """Log that the client does not read; where it wants to know, it will find it among its lines."""
+        if seconds:
+            _log.warning("stdio.client_stalled", seconds=round(seconds))
+        if "monitor" in self._client().channels:
+            told = {
+                "v": EVENT_VERSION,
+                "seq": 0,
+                "ts": time.time(),
+                "session": "",
+                "turn": "",
+                "type": "stall.began" if seconds else "stall.ended",
+                "seconds": seconds,
+            }
+            self._connection.notify_ahead("event", told)
+
+    # Calls that belong to no session
+
+    async def _models(self, call: Call) -> Any:
+        read_params(call.method, call.params, p.Nothing)
+        providers = [
+            r.ProviderEntry(
+                name=each.name,
+                state=each.state,
+                missing_env=[each.missing_env] if each.missing_env else [],
+                remedy=each.remedy or None,
+            )
+            for each in self._runtime.connections.status()
+        ]
+        return r.told(r.ModelList(default=self._agents.default_model, providers=providers))
+
+    async def _approvals(self, call: Call) -> Any:
+        params = read_params(call.method, call.params, p.WholeList)
+        found = await self._runtime.approvals(after=params.after, limit=params.limit)
+        last = found[-1].session if len(found) >= params.limit else None
+        return r.told(r.ApprovalList(approvals=[approval_info(each) for each in found], next=last))
+
+    async def _resolve(self, call: Call) -> Any:
+        wanted = read_params(call.method, call.params, p.ApprovalResolve)
+        await self._runtime.answer(
+            wanted.session,
+            wanted.approval,
+            wanted.decision,
+            answer=wanted.answer,
+            by=wanted.by or self._client().name,
+            note=wanted.note,
+        )
+        return r.told(r.Done())
+
+    async def _tree(self, call: Call) -> Any:
+        read_params(call.method, call.params, p.Nothing)
         return self._runtime.tree()
 
-    async def _stats(self, _call: Call) -> dict[str, Any]:
+    async def _stats(self, call: Call) -> Any:
+        read_params(call.method, call.params, p.Nothing)
         return {
             "runtime": self._runtime.statistics(),
             "connection": self._connection.statistics(),
         }
 
-    # Sessions
+    async def _blob(self, call: Call) -> Any:
+        wanted = read_params(call.method, call.params, p.BlobRead)
+        data = await self._runtime.blobs.read(wanted.blob, wanted.offset, wanted.size)
+        return {
+            "data": base64.b64encode(data).decode(),
+            "offset": wanted.offset,
+            "eof": len(data) < wanted.size,
+        }
 
-    def _session_create(self, call: Call) -> Awaitable[dict[str, Any]]:
-        params = read_params(call.method, call.params, SessionCreate)
-        agent = self._agents.choose(params)
-        own = _OwnSession(params.if_busy or agent.if_busy)
-        opened = own.line
-        if params.id is not None:
-            if params.id in self._sessions:
-                raise Conflict(
-                    f"There is a session {params.id[:100]!r} already.",
-                    remedy="Use it, or create one under another id.",
-                )
-            self._sessions[params.id] = own
 
-        async def create() -> dict[str, Any]:
-            try:
-                own.session = await self._runtime.open_session(
-                    agent, id=params.id, if_busy=params.if_busy
-                )
-            finally:
-                if own.session is None and params.id is not None:
-                    del self._sessions[params.id]
-                opened.set()
-            self._sessions[own.session.id] = own
-            return {"session": own.session.id, "agent": agent.name, "model": agent.model}
-
-        return create()
-
-    def _session_close(self, call: Call) -> Awaitable[dict[str, Any]]:
-        name = read_params(call.method, call.params, SessionNamed).session
-        own = self._own_session(name)
-        before, after = own.stand_in_line()
-
-        async def close() -> dict[str, Any]:
-            try:
-                await before.wait()
-                session = self._opened(name, own)
-                self._sessions.pop(name, None)
-                # Left to the runtime, its turns would first be given time to finish.
-                with trio.move_on_after(_CLOSE_SECONDS):
-                    await self._turns.end(session, reason="session closed")
-                await self._runtime.close_session(session.id)
-                return {"closed": True}
-            finally:
-                own.session = None
-                after.set()
-
-        return close()
-
-    def _own_session(self, name: str) -> _OwnSession:
-        own = self._sessions.get(name)
-        if own is None:
-            raise self._no_session(name)
-        return own
-
-    def _opened(self, name: str, own: _OwnSession) -> Session:
-        if own.session is None:
-            raise self._no_session(name)
-        return own.session
-
-    def _no_session(self, name: str) -> NotFound:
-        return NotFound(
-            f"This connection has no session {name[:100]!r}.",
-            remedy="Create it with session/create.",
-        )
-
-    # Turns
-
-    def _turn_start(self, call: Call) -> Awaitable[dict[str, Any]]:
-        params = read_params(call.method, call.params, TurnStart)
-        content = params.content()
-        own = self._own_session(params.session)
-        before, after = own.stand_in_line()
-
-        async def start() -> dict[str, Any]:
-            try:
-                await before.wait()
-                session = self._opened(params.session, own)
-                return await self._turns.run(
-                    call,
-                    session,
-                    session.turn(content, if_busy=params.if_busy),
-                    wait=params.wait,
-                    queues=(params.if_busy or own.if_busy) == "queue",
-                    entered=after,
-                )
-            finally:
-                after.set()
-
-        return start()
-
-    async def _turn_wait(self, call: Call) -> dict[str, Any]:
-        wanted = read_params(call.method, call.params, TurnNamed)
-        return await self._turns.wait(call, wanted.turn)
-
-    def _turn_cancel(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = read_params("turn/cancel", params, TurnCancel)
-        return {"cancelled": self._turns.cancel(wanted.turn, reason=wanted.reason)}
+def _unknown(method: str) -> dict[str, Any]:
+    return fault(
+        "method_not_found",
+        f"There is no method {method[:100]!r}.",
+        remedy=f"There are {', '.join(sorted(METHODS))}.",
+    )

@@ -6,13 +6,13 @@ Its ends, and what they leave behind:
 what happens                what becomes of running turns               exit code
 ==========================  ==========================================  =========
 end of input, ``drain``     finish, and their events are delivered      0
-end of input, ``cancel``    cancelled, told within a second             0
+end of input, ``cancel``    cut off (resumable), told within a second   0
 ``shutdown``                as its ``mode`` says                        0
 the reader is gone (EPIPE)  cancelled                                   0
-SIGTERM, SIGINT             cancelled, told within a second             143, 130
+SIGTERM, SIGINT             cut off (resumable), told within a second   143, 130
 the same once more          lost, at once                               143, 130
 over 100 bad lines running  cancelled                                   65
-a write stuck for 300 s     cancelled                                   75
+a client that stops reading cancelled                                   75
 ==========================  ==========================================  =========
 """
 
@@ -21,16 +21,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
 
+import attrs
 import trio
 
-from actrio.errors import KINDS, InvalidRequest
-from actrio.rpc import Connection, Ending
+from actrio.errors import KINDS, ConfigError, InvalidRequest
+from actrio.rpc import Connection, ConnectionLimits, Ending
 from actrio.runtime import Settings, open_runtime
 from actrio.stdio._claim import Wire, claim_standard_streams
 from actrio.stdio._exchange import StdioExchange
+from actrio.stdio._log_file import LogFile, default_log_path
 from actrio.telemetry import configure_logging
 
 __all__ = ["serve_stdio"]
@@ -52,6 +56,8 @@ async def serve_stdio(
     settings: Settings | None = None,
     *,
     on_eof: Literal["drain", "cancel"] = "drain",
+    limits: ConnectionLimits | None = None,
+    log_file: Path | None = None,
     stdin: trio.abc.ReceiveStream | None = None,
     stdout: trio.abc.SendStream | None = None,
     env: Mapping[str, str] | None = None,
@@ -59,50 +65,84 @@ async def serve_stdio(
     """Serve one client over lines of JSON-RPC until it leaves, and return the exit code.
 
     Without ``stdin`` and ``stdout`` it acts as the main function of the process: it claims the
-    standard streams, sends the log to standard error without ever waiting for its reader, and
-    takes SIGTERM and SIGINT. With them it touches nothing of the process.
+    standard streams, sends the log to a file without ever waiting for the disk, and takes SIGTERM
+    and SIGINT. With them it touches nothing of the process.
 
     Args:
         settings: Agents, providers, limits; the defaults where not given.
         on_eof: What becomes of running turns when the input ends.
+        limits: The bounds of the connection.
+        log_file: Where the log goes; a file in the user's state folder where not given.
         stdin: Where the client's lines come from.
         stdout: Where ours go.
         env: Where keys are looked up; the process's environment where not given.
 
     Raises:
         InvalidRequest: Only one of the two streams was given.
-        ConfigError: The settings cannot be used.
+        ConfigError: The settings cannot be used, or ``log_file`` cannot be written.
 
     *Cancellation*: cancels all turns and returns when they have ended.
     """
     settings = settings or Settings()
+    limits = limits or ConnectionLimits()
     if stdin is not None and stdout is not None:
-        return _EXIT_CODES[await _serve(settings, stdin, stdout, on_eof=on_eof, env=env)]
+        serve = _Serve(settings, on_eof, limits, env)
+        return _EXIT_CODES[await serve.run(stdin, stdout)]
     if stdin is not None or stdout is not None:
         raise InvalidRequest(
             "Only one of stdin and stdout was given.",
             remedy="Give both, or none for the process's own.",
         )
-    with claim_standard_streams() as wire:
-        configure_logging(
-            json=settings.log.json, level=settings.log.level, stream=wire.log, env=env
-        )
-        return await _serve_until_signalled(settings, on_eof, wire, env)
+    with claim_standard_streams() as wire, _logging(settings, log_file, wire, env):
+        return await _serve_until_signalled(_Serve(settings, on_eof, limits, env), wire)
 
 
-async def _serve(
-    settings: Settings,
-    stdin: trio.abc.ReceiveStream,
-    stdout: trio.abc.SendStream,
-    *,
-    on_eof: Literal["drain", "cancel"],
-    env: Mapping[str, str] | None,
-    on_open: Callable[[StdioExchange], None] = lambda _exchange: None,
-) -> Ending:
-    async with open_runtime(settings, env=env) as runtime:
-        exchange = StdioExchange(Connection(stdin, stdout), runtime, on_eof=on_eof)
-        on_open(exchange)
-        return await exchange.run()
+@contextmanager
+def _logging(
+    settings: Settings, log_file: Path | None, wire: Wire, env: Mapping[str, str] | None
+) -> Iterator[None]:
+    """Send the log to its file; where the usual one cannot be written, to standard error."""
+    stream: Any = wire.log
+    own: LogFile | None = None
+    try:
+        stream = own = LogFile(log_file or default_log_path())
+    except ConfigError:
+        if log_file is not None:
+            raise
+    level = settings.log.level
+    configure_logging(
+        json=own is not None or settings.log.json, level=level, stream=stream, env=env
+    )
+    try:
+        yield
+    finally:
+        if own is not None:
+            # What is said from here on is no protocol's any more.
+            configure_logging(json=settings.log.json, level=level, stream=wire.log, env=env)
+            own.close()
+
+
+@attrs.frozen(slots=True)
+class _Serve:
+    """One connection to be served from a runtime of its own."""
+
+    settings: Settings
+    on_eof: Literal["drain", "cancel"]
+    limits: ConnectionLimits
+    env: Mapping[str, str] | None
+
+    async def run(
+        self,
+        stdin: trio.abc.ReceiveStream,
+        stdout: trio.abc.SendStream,
+        *,
+        on_open: Callable[[StdioExchange], None] = lambda _exchange: None,
+    ) -> Ending:
+        async with open_runtime(self.settings, env=self.env) as runtime:
+            connection = Connection(stdin, stdout, limits=self.limits)
+            exchange = StdioExchange(connection, runtime, on_eof=self.on_eof)
+            on_open(exchange)
+            return await exchange.run()
 
 
 class _Signals:
@@ -136,7 +176,7 @@ class _Signals:
                 if self._exchange is None:
                     everything.cancel(reason="a signal")
                 else:
-                    self._exchange.stop(reason=signal.Signals(number).name)
+                    self._exchange.stop()
 
     def _exit(self, number: int) -> None:
         self._wire.restore_flags()
@@ -147,26 +187,14 @@ class _Signals:
             self._clock.cancel()
 
 
-async def _serve_until_signalled(
-    settings: Settings,
-    on_eof: Literal["drain", "cancel"],
-    wire: Wire,
-    env: Mapping[str, str] | None,
-) -> int:
+async def _serve_until_signalled(serve: _Serve, wire: Wire) -> int:
     signals = _Signals(wire)
     ending: Ending = "closed"
     try:
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as everything:
                 await nursery.start(signals.watch, everything)
-                ending = await _serve(
-                    settings,
-                    wire.receive,
-                    wire.send,
-                    on_eof=on_eof,
-                    env=env,
-                    on_open=signals.attach,
-                )
+                ending = await serve.run(wire.receive, wire.send, on_open=signals.attach)
             nursery.cancel_scope.cancel()
     finally:
         signals.done()

@@ -3,6 +3,8 @@ fakes are the scripted provider (``model="scripted:…"``) and its loopback serv
 """
 
 from actrio.providers.scripted import ScriptedServer as ScriptedServer
+from actrio.testing._faulty_store import FaultyStore as FaultyStore
+from actrio.testing._faulty_store import StoreFault as StoreFault
 from actrio.testing._history import history_problems as history_problems
 from actrio.testing._network import MemoryNetwork as MemoryNetwork
 from actrio.testing._network import MemoryRequest as MemoryRequest

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from actrio.errors import LimitExceeded, NotFound, NotSupported
+from actrio.journal import MemoryStore
 
 __all__ = ["Ports", "SimulatedClock", "SimulatedFiles", "SimulatedIds"]
 
@@ -110,17 +111,25 @@ class SimulatedFiles:
         self._written = dict(self._synced)
 
 
+def _store_of(ports: Ports) -> MemoryStore:
+    return MemoryStore(now=ports.clock.utc)
+
+
 @attrs.frozen
 class Ports:
     """Everything from outside that a simulated program may use.
 
-    HTTP and a journal store have no simulated port yet; asking for one raises `NotSupported`.
+    HTTP has no simulated port yet; asking for it raises `NotSupported`.
+
+    Attributes:
+        store: A journal in memory, by the simulated clock; `FaultyStore` puts faults into it.
     """
 
     clock: SimulatedClock
     random: random.Random
     ids: SimulatedIds
     files: SimulatedFiles
+    store: MemoryStore = attrs.field(init=False, default=attrs.Factory(_store_of, takes_self=True))
 
     @property
     def http(self) -> Any:
@@ -128,11 +137,6 @@ class Ports:
         _absent(
             "HTTP", "Use a scripted model (model='scripted:…'), or ScriptedServer on real sockets."
         )
-
-    @property
-    def store(self) -> Any:
-        """Raise `NotSupported`: there is no store to simulate."""
-        _absent("A journal store", "Keep what must survive in ports.files.")
 
 
 def _absent(what: str, remedy: str) -> NoReturn:

@@ -230,28 +230,28 @@ class SimulatedDisk:
         return None if content is None else (content.inode, len(content.seen))
 
     def replace(self, name: str, content: bytes) -> None:
-        self.write_new(name, content)
-        self.put_in_place(name)
+        self.write_new(f"{name}.new", content)
+        self.put_in_place(f"{name}.new", name)
 
     def write_new(self, name: str, content: bytes) -> None:
         self.step(name)
         if self.fitting(len(content)) < len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
-        fresh = self._files[f"{name}.new"] = self._made()
+        fresh = self._files[name] = self._made()
         fresh.seen[:] = content
         fresh.synced()
 
-    def put_in_place(self, name: str) -> None:
+    def put_in_place(self, new: str, name: str) -> None:
         try:
             self.step(name)
         except OSError:
             if self.chance.random() < 0.5:
-                self._rename(name)
+                self._rename(new, name)
             raise
-        self._rename(name)
+        self._rename(new, name)
 
-    def _rename(self, name: str) -> None:
-        fresh = self._files.pop(f"{name}.new")
+    def _rename(self, new: str, name: str) -> None:
+        fresh = self._files.pop(new)
         fresh.name_kept = True
         self._files[name] = fresh
 

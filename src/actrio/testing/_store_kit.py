@@ -22,6 +22,7 @@ from actrio.errors import (
     SessionOwned,
 )
 from actrio.journal import (
+    BlobPort,
     Checkpoint,
     HousekeepingPort,
     InputAccepted,
@@ -30,12 +31,16 @@ from actrio.journal import (
     StorePort,
 )
 from actrio.messages import user_message
+from actrio.testing._store_kit_house import HOUSE_CHECKS
 
 __all__ = ["STORE_CHECKS", "OpenStore", "StoreUnderTest"]
 
 
 class StoreUnderTest(StorePort, HousekeepingPort, Protocol):
-    """A store with both its ports."""
+    """A store with both its ports, and its blobs."""
+
+    @property
+    def blobs(self) -> BlobPort: ...
 
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Any]]
@@ -283,5 +288,6 @@ STORE_CHECKS: Final[tuple[Callable[[OpenStore], Awaitable[None]], ...]] = (
     bad_calls_are_refused,
     odd_text_survives,
     many_sessions_at_once,
+    *HOUSE_CHECKS,
 )
 """Every check, to be run one by one."""

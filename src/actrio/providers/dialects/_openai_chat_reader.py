@@ -55,16 +55,16 @@ class StreamReader(_Reader):
 
     Nine in ten reads hold whole events, each one line with a piece of text. These are cut and
     decoded here, without an event value in between; everything else goes through `SseReader`, and
-    gives the same.
+    gives the same. On a fast network the first read is the whole answer.
     """
 
-    __slots__ = ("_events", "_quick")
+    __slots__ = ("_between", "_events", "_quick")
 
     def __init__(self, decoder: OpenAiChatDecoder) -> None:
         super().__init__(decoder)
         self._events = SseReader()
-        # Nothing of an event is kept, it is known who answers, and the answer goes on.
-        self._quick = False
+        self._between = True  # nothing of an event is kept, and the answer goes on
+        self._quick = False  # and it is known who answers
 
     def feed(self, data: bytes) -> list[Delta]:
         if self._quick and data[:6] == b"data: " and data.find(b"\n\n") == len(data) - 2:
@@ -80,17 +80,18 @@ class StreamReader(_Reader):
         deltas: list[Delta] = []
         ends_event = data[-2:] == b"\n\n"
         try:
-            if self._quick and ends_event and len(data) <= EVENT_BYTES_MAX and b"\r" not in data:
+            if self._between and ends_event and len(data) <= EVENT_BYTES_MAX and b"\r" not in data:
                 self._feed_blocks(data.split(b"\n\n"), deltas)
             else:
                 self._feed_framed(data, deltas)
         except ActrioError as error:
-            self._quick = False
+            self._between = self._quick = False
             return self._fail(error, deltas)
         except RecursionError:
-            self._quick = False
+            self._between = self._quick = False
             return self._fail(self._decoder.protocol_error("is nested too deep"), deltas)
-        self._quick = ends_event and self._decoder.known and not self.done
+        self._between = ends_event and not self.done
+        self._quick = self._between and self._decoder.known
         return deltas
 
     def close(self) -> list[Delta]:
@@ -103,7 +104,7 @@ class StreamReader(_Reader):
         plain_text = decoder.plain_text
         texts: list[str] = []
         for block in blocks:
-            text = plain_text(block)
+            text = plain_text(block) if decoder.known else None
             if text is not None:
                 texts.append(text)
             elif block:

@@ -1,0 +1,294 @@
+"""A transport for httpx on Trio: direct HTTP/1.1, read by C code, with nothing between.
+
+**Why.** A streamed answer of 128 events is little work: a few reads, one parse. Through httpx's own
+transport each chunk of it becomes an event of h11, parsed by regular expressions, and climbs six
+async generators one by one. Here everything that one read of the socket gave becomes one piece,
+parsed in C (`_fast_reader`), handed over by one plain iterator. ``python -m bench.transport`` puts
+both side by side in one run; on the machine of docs/explanation/performance.md
+
+    httpx's own     MEASURED_OWN per answer
+    this            MEASURED_FAST
+
+**What it is not.** No proxies, no HTTP/2, no Unix sockets, no ``CONNECT`` and no upgrade, no
+``Expect: 100-continue``, no ``trace`` and no ``network_stream`` extension, no streaming of a
+request: its body is gathered and goes out with its head in one write. Where one of these is
+wanted, or httptools is missing, httpx's own transport is taken instead (`_http`). What the body
+is encoded with stays httpx's matter, as are redirects and cookies.
+
+**How it is kept right.**
+
+- *A socket has one owner.* `_Pool` holds all open ones; an `_Exchange` has one from the request's
+  first byte to the response's last. It ends once, in one of two ways: the response ended where its
+  framing says, and the socket is kept; or anything else at all (an error, a cancel at any await, a
+  response closed early), and it is closed.
+- *Closing never waits.* A socket is closed by a plain call, also below TLS: ``close_notify`` is
+  left out, as every HTTP library does. So no cancel can come between, and nothing needs a shield.
+- *A request is sent once.* A kept connection that has something to read before it was asked
+  anything is dead, or talks out of turn: it is dropped and the next one taken, or a new one made.
+  Once a byte was written nothing is repeated here, since a provider may have begun to work and to
+  charge; `_retry` decides that, and counts it. (This is httpcore's rule as well.)
+- *A write that fails is not yet a failure.* Servers refuse a large body by answering and closing;
+  so the answer is read first.
+- *Errors are httpx's*, with httpcore's words where `_http` goes by them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+
+import trio
+
+from actrio.providers._fast_pool import Connection, Origin, Pool
+from actrio.providers._fast_reader import Head, ResponseReader
+
+__all__ = ["transport_type"]
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+_REQUEST_LINE: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+ [\x21-\x7e]+ HTTP/1\.1\r\n")
+_HEADER_LINES: Final = re.compile(
+    rb"(?:[-!#$%&'*+.^_`|~0-9a-zA-Z]+: (?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?\r\n)*"
+)
+
+
+def transport_type(module: Any, pieces_extension: str) -> Any:
+    """Return the transport's type for ``module``, which is httpx or httpx2.
+
+    ``pieces_extension`` is the response extension that holds the body's own iterator, below httpx's
+    generators.
+
+    Its arguments are the TLS context, how many connections it may have open and keep, and for how
+    many seconds it keeps one that is not used.
+    """
+
+    class Body(module.AsyncByteStream):  # type: ignore[misc]
+        """The body of a response; its pieces are what single reads gave."""
+
+        def __init__(self, exchange: _Exchange) -> None:
+            self._exchange = exchange
+
+        def __aiter__(self) -> Body:
+            return self
+
+        async def __anext__(self) -> bytes:
+            data = await self._exchange.more()
+            if not data:
+                raise StopAsyncIteration
+            return data
+
+        async def aclose(self) -> None:
+            self._exchange.end()
+
+    class FastTransport(module.AsyncBaseTransport):  # type: ignore[misc]
+        """Sends requests over connections of its own, see the head of this module."""
+
+        def __init__(
+            self,
+            tls_context: ssl.SSLContext,
+            *,
+            connections_max: int,
+            kept_max: int,
+            keep_seconds: float,
+        ) -> None:
+            tls_context.set_alpn_protocols(["http/1.1"])
+            self._tls_context = tls_context
+            self._pool = Pool(connections_max, kept_max, keep_seconds)
+
+        async def handle_async_request(self, request: Any) -> Any:
+            origin = _origin(module, request.url)
+            seconds = _seconds(request.extensions)
+            payload, keep = await _payload(module, request)
+            await _enter(module, self._pool, seconds["pool"])
+            exchange = _Exchange(
+                module,
+                self._pool,
+                head_only=request.method == "HEAD",
+                keep=keep,
+                read_seconds=seconds["read"],
+            )
+            try:
+                connection = self._pool.take(origin)
+                if connection is None:
+                    name = request.extensions.get("sni_hostname") or origin[1]
+                    connection = await _connect(
+                        module, origin, self._tls_context, name, seconds["connect"]
+                    )
+                head = await exchange.run(connection, payload, seconds["write"])
+            except BaseException:
+                exchange.end()
+                raise
+            body = Body(exchange)
+            return module.Response(
+                head.status,
+                headers=head.headers,
+                stream=body,
+                extensions={
+                    "http_version": b"HTTP/" + head.version.encode(),
+                    "reason_phrase": head.reason,
+                    pieces_extension: body,
+                },
+            )
+
+        async def aclose(self) -> None:
+            self._pool.close()
+
+    return FastTransport
+
+
+class _Exchange:
+    """One request and its response; raises the exceptions of ``module``.
+
+    Whoever makes one has entered the pool; `end`, which may be called twice, leaves it.
+    """
+
+    __slots__ = ("_connection", "_keep", "_module", "_pool", "_read_seconds", "_reader")
+
+    def __init__(
+        self, module: Any, pool: Pool, *, head_only: bool, keep: bool, read_seconds: float
+    ) -> None:
+        self._module = module
+        self._pool: Pool | None = pool
+        self._reader = ResponseReader(head_only=head_only)
+        self._keep = keep
+        self._read_seconds = read_seconds
+        self._connection: Connection | None = None
+
+    async def run(self, connection: Connection, payload: bytes, write_seconds: float) -> Head:
+        """Send ``payload`` over ``connection``, which is this exchange's from now on."""
+        assert self._pool is not None
+        self._connection = connection
+        self._pool.use(connection)
+        await self._send(connection, payload, write_seconds)
+        reader = self._reader
+        while reader.head is None:
+            if reader.failure is not None:
+                raise self._module.RemoteProtocolError(reader.failure)
+            await self._read(connection)
+        return reader.head
+
+    async def more(self) -> bytes:
+        """Return what comes next of the body; empty at its end."""
+        reader = self._reader
+        try:
+            while not (data := reader.take()) and not reader.done:
+                if reader.failure is not None:
+                    raise self._module.RemoteProtocolError(reader.failure)
+                if self._connection is None:
+                    raise self._module.ReadError("the response is closed")
+                await self._read(self._connection)
+        except BaseException:
+            self.end()
+            raise
+        return data
+
+    def end(self) -> None:
+        """Let go of the connection: kept where the response has ended, closed otherwise."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        connection, self._connection = self._connection, None
+        self._reader.release()
+        if connection is not None:
+            pool.give(connection, keep=self._keep and self._reader.reusable)
+        pool.leave()
+
+    async def _send(self, connection: Connection, payload: bytes, seconds: float) -> None:
+        try:
+            with trio.fail_after(seconds):
+                await connection.stream.send_all(payload)
+        except trio.TooSlowError:
+            raise self._module.WriteTimeout("") from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._keep = False  # it may have answered before it closed, so that is read first
+
+    async def _read(self, connection: Connection) -> None:
+        try:
+            if self._read_seconds == math.inf:
+                data = await connection.read()
+            else:
+                with trio.fail_after(self._read_seconds):
+                    data = await connection.read()
+        except trio.TooSlowError:
+            raise self._module.ReadTimeout("") from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise self._module.ReadError(str(error)) from error
+        self._reader.feed(data)
+        if self._reader.done:
+            self.end()  # what is still to be taken of the body is here already
+
+
+async def _enter(module: Any, pool: Pool, seconds: float) -> None:
+    if pool.enter_nowait():
+        return
+    try:
+        with trio.fail_after(seconds):
+            await pool.enter()
+    except trio.TooSlowError:
+        raise module.PoolTimeout("") from None
+
+
+async def _connect(
+    module: Any, origin: Origin, tls_context: ssl.SSLContext, name: str, seconds: float
+) -> Connection:
+    """Open a connection; on every other way out its socket is closed."""
+    scheme, host, port = origin
+    plain: trio.SocketStream | None = None
+    try:
+        with trio.fail_after(seconds):
+            plain = await trio.open_tcp_stream(host, port)
+            if scheme == "http":
+                return Connection(origin, plain, plain)
+            secure = trio.SSLStream(plain, tls_context, server_hostname=name, https_compatible=True)
+            await secure.do_handshake()
+            return Connection(origin, plain, secure)
+    except BaseException as error:
+        if plain is not None:
+            plain.socket.close()
+        if isinstance(error, trio.TooSlowError):
+            raise module.ConnectTimeout("") from None
+        if isinstance(error, (OSError, UnicodeError, trio.BrokenResourceError)):
+            raise module.ConnectError(str(error)) from error
+        raise
+
+
+def _origin(module: Any, url: Any) -> Origin:
+    scheme = url.scheme
+    if scheme not in _PORTS:
+        raise module.UnsupportedProtocol(f"Request URL has no protocol to speak: {scheme!r}.")
+    if not (host := url.raw_host.decode("ascii")):
+        raise module.UnsupportedProtocol("Request URL has no host.")
+    return scheme, host, url.port or _PORTS[scheme]
+
+
+def _seconds(extensions: Mapping[str, Any]) -> dict[str, float]:
+    told = extensions.get("timeout", {})
+    return {
+        phase: math.inf if (limit := told.get(phase)) is None else limit
+        for phase in ("connect", "read", "write", "pool")
+    }
+
+
+async def _payload(module: Any, request: Any) -> tuple[bytes, bool]:
+    """Return the request's bytes, and whether it lets the connection be kept.
+
+    Checked as h11 does: nothing in a header can end its line and begin another.
+    """
+    body = b"".join([piece async for piece in request.stream])
+    line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)
+    headers = request.headers.raw
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if not _REQUEST_LINE.fullmatch(line):
+        raise module.LocalProtocolError("illegal request line")
+    if lines.count(b"\n") != len(headers) or not _HEADER_LINES.fullmatch(lines):
+        raise module.LocalProtocolError("illegal header line")
+    framing = {name.lower(): value for name, value in headers}
+    if framing.get(b"transfer-encoding", b"").lower() == b"chunked":
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    elif framing.get(b"content-length", b"0") != str(len(body)).encode():
+        raise module.LocalProtocolError("the body is not as long as its Content-Length")
+    keep = b"close" not in framing.get(b"connection", b"").lower()
+    return b"%b%b\r\n%b" % (line, lines, body), keep
