@@ -106,8 +106,8 @@ async def rates(root: Path, seconds: float) -> None:
                 f"| floor {floors[0]:8.0f}/s  p99 {at(floor_times, 0.99):.1f} ms",
                 f"stall {at(floor_stalls, 0.999):.1f} ms, ratio {rate / floors[0]:.2f}",
                 f"| floor without encoding {floors[1]:8.0f}/s, ratio {rate / floors[1]:.2f}",
-                f"| processor time of a record {work * 1e6:.1f} µs, of the floor's"
-                f" {works[0] * 1e6:.1f} µs, ratio {works[0] / work:.2f}",
+                f"| processor {work * 1e6:.1f} µs, the floor's {works[0] * 1e6:.1f} µs,",
+                f"ratio {works[0] / work:.2f}",
             )
             rounds.append((rate / floors[0], "  ".join(told)))
         print(f"{durability:7}{sorted(rounds)[ROUNDS // 2][1]}", flush=True)

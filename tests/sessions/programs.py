@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 import trio
 
-from actrio import Agent, ToolContext, tool
+from actrio import Agent, ToolContext, before_model, tool
 from actrio.actors import open_actor_system
 from actrio.errors import ActorFailed, ActrioError, StorageError, StorageUnavailable
 from actrio.journal import (
@@ -123,6 +123,7 @@ class World:
     resident: int
     checkpoint_records: int
     effects: Counter[tuple[str, str, str]] = attrs.field(factory=Counter)
+    model_calls: Counter[str] = attrs.field(factory=Counter)
     accepted: set[tuple[str, str]] = attrs.field(factory=set)
     counts: Counter[str] = attrs.field(factory=Counter)
     problems: list[str] = attrs.field(factory=list)
@@ -216,6 +217,12 @@ async def open_life(world: World, store: Any) -> AsyncIterator[Runtime]:
         tool_threads=1,
         approval_seconds=world.approval_seconds,
     )
+
+    @before_model
+    def counted(call: Any) -> Any:
+        world.model_calls[call.caller] += 1
+        return call
+
     keep_logs_off_stdout()
     async with open_actor_system() as system:
         system.observe(crashed)
@@ -225,7 +232,7 @@ async def open_life(world: World, store: Any) -> AsyncIterator[Runtime]:
             system,
             store=store,
             open_model=connections.open,
-            filters=(),
+            filters=(counted,),
             limits=limits,
             owner="the simulation",
             clock=world.ports.clock.utc,
@@ -456,10 +463,13 @@ class Checks:
         self._world = world
         self._session = session
         self.open: dict[str, int] = {}  # turn: steps
+        self.steps = 0
         self.ended: Counter[str] = Counter()
         self.calls: dict[tuple[str, int, int], str] = {}
         self.started: Counter[tuple[str, str]] = Counter()
         self.asked: dict[str, str] = {}
+        self.begun: set[str] = set()
+        self.keys: set[str] = set()
         self.calling: set[tuple[str, int]] = set()
 
     def wrong(self, stored: Any, why: str) -> None:
@@ -475,6 +485,9 @@ class Checks:
                 if turn in self.open or turn in self.ended:
                     self.wrong(stored, "is accepted twice")
                 self.open[turn] = 0
+                if record.key in self.keys:
+                    self.wrong(stored, "repeats a key")
+                self.keys |= {record.key} - {""}
             elif turn is not None and turn not in self.open:
                 self.wrong(stored, "is of a turn that is not open")
             elif isinstance(record, SessionRewound):
@@ -489,6 +502,7 @@ class Checks:
                     self.wrong(stored, "is not the next step")
                 self.open[turn] = step
                 self.calling.add((turn, step))
+                self.steps += 1
                 for each in taken:
                     if each not in self.open:
                         self.wrong(stored, f"takes {each} in, which is not open")
@@ -498,7 +512,7 @@ class Checks:
                     self.wrong(stored, "is the outcome of no call")
                 self.calling.discard((turn, step))
                 if record.output is not None:
-                    for at, call in enumerate(record.output.message.tool_calls):
+                    for at in range(len(record.output.message.tool_calls)):
                         self.calls[turn, step, at] = "proposed"
             case ToolStarted(turn=turn, step=step, position=at):
                 if self.calls.get((turn, step, at)) != "proposed":
@@ -526,8 +540,11 @@ class Checks:
                 self._end(stored, turn)
                 self._world.counts[f"ended: {record.outcome} {record.reason[:20]}"] += 1
             case TurnBegun(turn=turn):
-                if self.open[turn]:
+                if turn in self.begun:
                     self.wrong(stored, "begins again")
+                if any(each in self.open for each in self.begun):
+                    self.wrong(stored, "begins while another runs")
+                self.begun.add(turn)
 
     def _end(self, stored: Any, turn: str) -> None:
         self.open.pop(turn, None)
@@ -555,6 +572,10 @@ async def check(world: World) -> None:
                 world.wrong(f"{session} has lost {turn}")
         if set(checks.open) != set(state.open):
             world.wrong(f"{session}: open are {set(checks.open)}, the state says {set(state.open)}")
+        if world.model_calls[session] > checks.steps:
+            world.wrong(
+                f"{session}: {world.model_calls[session]} model calls, {checks.steps} steps"
+            )
         for (where, turn, call), times in world.effects.items():
             if where == session and times > checks.started[turn, call]:
                 world.wrong(f"{session}: {call} of {turn} ran {times} times")

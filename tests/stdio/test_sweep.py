@@ -43,6 +43,8 @@ async def test_end_of_input_at_every_point_of_a_turn(talk, tmp_path, on_eof):
         async with talk(declare=declare, on_eof=on_eof, folder=folder) as client:
             await begin(client)
             for _ in range(stop):
+                if client.of("turn.completed"):
+                    break
                 message = await client.receive()
                 if message.get("method") == "event":
                     client.events.append(message["params"])

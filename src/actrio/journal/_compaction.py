@@ -20,21 +20,23 @@ was written anew: who has not read it yet will find nothing left that it speaks 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
 from actrio.journal._disk import Disk
 from actrio.journal._envelope import Place, envelope_of, json_of
-from actrio.journal._frames import HEADER_BYTES, Frame
+from actrio.journal._frames import HEADER_BYTES, PAUSE_FRAMES, Frame
 from actrio.journal._index import Entry, Index
 from actrio.journal._packed_segments import KeptFrame, packed_bytes
 from actrio.journal._rows import Row, Segment, rows_of, segment_name
 from actrio.journal._segments import sealed_frames, unsealed_frames
 
 __all__ = ["Ghosts", "Rewritten", "SegmentUse", "pause", "plan_runs", "rewrite", "tidied", "use_of"]
+
+T = TypeVar("T")
 
 PAUSE_SECONDS: Final = 0.0002
 """The interpreter is given up for so long after every few frames, or the loop would wait for it."""
@@ -109,7 +111,7 @@ def use_of(disk: Disk, segment: Segment, index: Index, ghosts: Ghosts) -> Segmen
     found = sealed_frames(data, segment, pause=_pause_of(disk))
     frames = found[1] if found is not None else unsealed_frames(data, segment)
     live = dead = 0
-    for place, frame in frames:
+    for place, frame in unhurried(disk, frames):
         size = HEADER_BYTES + len(frame.payload)
         if frame.kind == "append" and _is_ghost(frame, index):
             ghosts.saw(envelope_of(frame.payload).session, segment.name)
@@ -122,6 +124,15 @@ def use_of(disk: Disk, segment: Segment, index: Index, ghosts: Ghosts) -> Segmen
 
 def _pause_of(disk: Disk) -> Callable[[], None] | None:
     return None if disk.inline else pause
+
+
+def unhurried(disk: Disk, frames: Iterable[T]) -> Iterator[T]:
+    """Yield ``frames``, pausing after every few."""
+    pause_or_not = _pause_of(disk)
+    for number, frame in enumerate(frames, 1):
+        yield frame
+        if pause_or_not is not None and number % PAUSE_FRAMES == 0:
+            pause_or_not()
 
 
 def _is_ghost(frame: Frame, index: Index) -> bool:
@@ -211,7 +222,7 @@ def rewrite(
         found = sealed_frames(disk.read(use.segment.name), use.segment, pause=_pause_of(disk))
         assert found is not None, "a full segment stays full"
         serial = max(serial, found[0])
-        for place, frame in found[1]:
+        for place, frame in unhurried(disk, found[1]):
             serial = max(serial, _epoch_of(frame))
             if is_live(place, frame, index) and not _is_idle_removal(frame, ghosts, names):
                 kept.append(KeptFrame(place, frame.kind, frame.payload))
@@ -222,7 +233,7 @@ def rewrite(
             else:
                 kept.append(KeptFrame(place, frame.kind, frame.payload))
     first, last, slot = run[0].segment.first, run[-1].segment.last, run[0].segment.slot
-    data = packed_bytes(slot, first, last, kept, serial=serial)
+    data = packed_bytes(slot, first, last, kept, serial=serial, pause=_pause_of(disk))
     return Rewritten(slot, first, last, names, data, dropped)
 
 

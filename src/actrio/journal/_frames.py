@@ -35,6 +35,7 @@ import attrs
 __all__ = [
     "FRAME_BYTES_MAX",
     "HEADER_BYTES",
+    "PAUSE_FRAMES",
     "Frame",
     "FrameKind",
     "Scan",

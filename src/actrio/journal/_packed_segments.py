@@ -22,6 +22,7 @@ from actrio.journal._disk import DiskFile
 from actrio.journal._envelope import Place, json_of
 from actrio.journal._frames import (
     HEADER_BYTES,
+    PAUSE_FRAMES,
     Frame,
     FrameKind,
     Verdict,
@@ -73,7 +74,13 @@ class PackedSegment(NamedTuple):
 
 
 def packed_bytes(
-    slot: int, first: int, last: int, frames: Sequence[KeptFrame], *, serial: int
+    slot: int,
+    first: int,
+    last: int,
+    frames: Sequence[KeptFrame],
+    *,
+    serial: int,
+    pause: Callable[[], None] | None = None,
 ) -> bytes:
     """Return the file that stands for the segments ``first`` to ``last``.
 
@@ -83,6 +90,7 @@ def packed_bytes(
         last: Number of the last.
         frames: What is kept of them, in order.
         serial: The highest epoch of any claim that was seen in them, kept or not.
+        pause: Called after every few frames.
     """
     told = {
         "format": PACKED_FORMAT,
@@ -101,9 +109,11 @@ def packed_bytes(
     # The line feed at the end also where there are no rows.
     pieces = [head, encode_frame("map", b"".join((*rows, b"\n")), offset=len(head), synced=0)]
     at = start
-    for kept in frames:
+    for number, kept in enumerate(frames, 1):
         pieces.append(encode_frame(kept.kind, kept.payload, offset=at, synced=0))
         at += len(pieces[-1])
+        if pause is not None and number % PAUSE_FRAMES == 0:
+            pause()
     pieces.append(encode_frame("seal", json_line({"bytes": at}), offset=at, synced=0))
     return b"".join(pieces)
 

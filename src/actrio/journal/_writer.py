@@ -118,7 +118,6 @@ class Writer:
         self._work.wake()
 
     async def written(self, waiting: Waiting) -> None:
-        """Have a trim or a removal written."""
         if not self.accept_nowait(waiting):
             await self.accept(waiting)
         await waiting.outcome()

@@ -277,9 +277,9 @@ async def replay_from(
         records = await store.read(session)
         if _event_before(records) > after:
             records = await oldest_records(store, session)
-        state = await _base(store, session, records)
     except NotFound:
         return Replayed((), 1, True)
+    state = SessionState(session)  # what a fork begins with was told in its parent's events
     first = _event_before(records) + 1
     events: list[Event] = []
     for stored in records:

@@ -51,7 +51,13 @@ from actrio.sessions._journal import Store, read_records, read_state, replay_fro
 from actrio.sessions._line import TurnSlots
 from actrio.sessions._sealing import adopted
 from actrio.sessions._session import Session
-from actrio.sessions._session_actor import RemoveSession, RunTurn, SessionActor
+from actrio.sessions._session_actor import (
+    BeginSession,
+    KeepWhole,
+    RemoveSession,
+    RunTurn,
+    SessionActor,
+)
 from actrio.sessions._state import snapshot_of
 from actrio.tools import ToolBox, ToolLimits
 
@@ -181,6 +187,8 @@ class SessionPool:
             RewindSession,
             CancelTurn,
             RunTurn,
+            BeginSession,
+            KeepWhole,
             RemoveSession,
         )
         await self._system.route(
@@ -525,21 +533,13 @@ class SessionPool:
             ),
             SessionForked(parent=session_id, parent_seq=seq),
         ]
-        if any(isinstance(stored.record, SessionForked) for stored in records):
-            # A reference through a reference would grow into a chain; this one is copied.
+        # A reference through a reference would grow into a chain, and what is passing leaves none.
+        copied = any(isinstance(stored.record, SessionForked) for stored in records)
+        if copied or session_id in self._passing:
             state = adopted(parent, child, seq)
             state.last_seq = 2
             made.append(Checkpoint(snapshot=snapshot_of(state)))
-        claim = await self._store.claim(child, self._desk.owner)
-        try:
-            if claim.last_seq:
-                raise Conflict(
-                    f"There is a session {child} already.", remedy="Fork under another id."
-                )
-            await self._store.append(child, claim.epoch, 0, made)
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await self._store.release(claim)
+        await self.ref(child).ask(BeginSession(tuple(made)))
         return child
 
     async def delete(self, session_id: str) -> None:
@@ -588,13 +588,7 @@ class SessionPool:
         forked = records[1].record if len(records) > 1 else None
         if not (isinstance(forked, SessionForked) and forked.parent == parent):
             return
-        claim = await self._store.claim(child, self._desk.owner)
-        state = self._desk.live.get(child) or await read_state(self._store, child)
-        snapshot = Checkpoint(snapshot=snapshot_of(state))
-        await self._store.append(child, claim.epoch, state.last_seq, [snapshot])
-        state.last_seq += 1
-        if child not in self._desk.live:
-            await self._store.release(claim)
+        await self.ref(child).ask(KeepWhole())
 
 
 def _routed() -> Any:

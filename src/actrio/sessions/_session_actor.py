@@ -40,6 +40,7 @@ from actrio.journal import (
     Checkpoint,
     HistoryCompacted,
     InputAccepted,
+    Record,
     SessionCreated,
     SessionRewound,
     StepBegun,
@@ -69,7 +70,7 @@ from actrio.sessions._sealing import beginnings, closed, sealing
 from actrio.sessions._state import AHEAD, SessionState, snapshot_of
 from actrio.sessions._turns import ENDING_SECONDS, SessionTurns
 
-__all__ = ["CONTINUE", "RemoveSession", "RunTurn", "SessionActor"]
+__all__ = ["CONTINUE", "BeginSession", "KeepWhole", "RemoveSession", "RunTurn", "SessionActor"]
 
 CONTINUE: Final = "Go on from where you were cut off."
 """What a model is told when a turn is continued: some take an unfinished answer for a finished one."""
@@ -95,6 +96,18 @@ def _input(message: StartTurn, policy: IfBusy, state: SessionState) -> InputAcce
         key=message.key,
         caller=message.caller,
     )
+
+
+@attrs.frozen(slots=True)
+class BeginSession:
+    """To a session that there is not yet: begin with these records."""
+
+    records: tuple[Record, ...]
+
+
+@attrs.frozen(slots=True)
+class KeepWhole:
+    """To a session: write down all that it is, so that it needs no other session's journal."""
 
 
 @attrs.frozen(slots=True)
@@ -211,6 +224,8 @@ class SessionActor(Actor[Any]):
         if isinstance(message, OpenSession):
             return await self._open(message, ctx)
         turns = await self._loaded(ctx)
+        if isinstance(message, BeginSession):
+            return await self._begin(message, turns)
         if not turns.state.agent:
             raise self._unknown()
         match message:
@@ -230,6 +245,8 @@ class SessionActor(Actor[Any]):
                 return await self._compact(message, turns)
             case RewindSession(to_seq):
                 return await self._rewind(to_seq, turns)
+            case KeepWhole():
+                return await turns.book.checkpoint_if_due(every=1)
             case RemoveSession():
                 return await self._remove(turns, ctx)
 
@@ -277,6 +294,17 @@ class SessionActor(Actor[Any]):
         for name in state.line:
             self._call(name, ctx)
         return state.view()
+
+    async def _begin(self, message: BeginSession, turns: SessionTurns) -> None:
+        if turns.state.agent:
+            raise Conflict(
+                f"There is a session {self._session} already.", remedy="Fork under another id."
+            )
+        await turns.write(*message.records)
+        # What it begins with may stand in another journal: whoever comes next reads both.
+        self._turns = None
+        self._desk.live.pop(self._session, None)
+        await turns.book.close()
 
     # -- turns -------------------------------------------------------------------------------------
 

@@ -367,6 +367,7 @@ class SessionTurns:
             reason=reason,
             steps=open_turn.steps,
             usage=open_turn.usage,
+            resumable=resumable,
             error=error_to_dict(result.error) if result.error is not None else None,
             kept=kept,
         )

@@ -45,6 +45,17 @@ async def test_a_stream_ends_with_usage_and_done(server):
     assert answer.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
 
 
+async def test_the_first_delta_leaves_when_it_is_due(server):
+    """It does not wait for the next one: a client's time to first token is the script's."""
+    async with await open_stream(server) as stream:
+        await stream.send_all(chat("tokens?tokens=3&itl=200ms", stream=True))
+        received = b""
+        while b'"content"' not in received:
+            received += await stream.receive_some(65536)
+        assert received.count(b'"content"') == 1
+        assert b"[DONE]" not in received
+
+
 async def test_pipelined_requests_are_answered_in_order(server):
     """What is sent early belongs to the next request."""
     answer = await talk(server, chat("tokens?tokens=1&text=a") + chat("tokens?tokens=1&text=b"))

@@ -203,7 +203,8 @@ class Exchange:
         due = trio.current_time()
         for timed in plan:
             if timed.delay_seconds > 0:
-                if self._h11.our_state is h11.SEND_BODY:
+                # The head waits for the first delta: until then the answer may be a refusal.
+                if self._h11.our_state is h11.SEND_BODY or len(pending) > 1:
                     await self._send_chunk(pending)
                 due += timed.delay_seconds
                 await trio.sleep_until(due)
