@@ -11,11 +11,13 @@ when they say something else than the code.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import docstring_parser
@@ -26,7 +28,10 @@ from actrio.cli._app import make_app
 from actrio.messages import Event, ModelOptions, TurnEvent, TurnResult
 from actrio.providers import ConnectionLimits, ProviderSettings
 from actrio.providers.local import LocalSettings
+from actrio.rpc import ConnectionLimits as WireLimits
 from actrio.runtime import AgentSettings, Limits, LogSettings, Settings
+from actrio.stdio._schema import described
+from actrio.stdio._table import ASKED, METHODS, NOTIFICATIONS, Method
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -245,6 +250,93 @@ def command_options(*path: str) -> Callable[[], list[str]]:
     return lambda: table(["argument", "meaning"], rows())
 
 
+# -- the wire of actrio serve --stdio -------------------------------------------------------------
+
+
+def wire_methods(methods: Mapping[str, Method]) -> Callable[[], list[str]]:
+    """Return what writes one line for each method, with links to what it takes and answers."""
+
+    def rows() -> Iterator[list[str]]:
+        for name, method in methods.items():
+            results = method.result if isinstance(method.result, tuple) else (method.result,)
+            answers = " or ".join(_wire_link(each) for each in results)
+            yield [f"`{name}`", _wire_link(method.params), answers, method.about]
+
+    return lambda: table(["method", "takes", "answers", "for"], rows())
+
+
+def wire_types() -> list[str]:
+    """Return the members of everything that the wire's methods take and answer."""
+    lines: list[str] = []
+    for kind in _wire_classes():
+        lines += [f"### {kind.__name__}", "", first_paragraph(kind), ""]
+        about = described(kind)
+        if about:
+            hints = get_type_hints(kind, include_extras=True)
+            rows = [
+                [f"`{name}`", _wire_kind(hints[field.name]), _wire_default(field), about[name]]
+                for name, field in zip(about, attrs.fields(kind), strict=True)
+            ]
+            lines += [*table(["member", "type", "default", "meaning"], rows), ""]
+    return lines[:-1]
+
+
+def _wire_classes() -> list[type]:
+    waiting: list[Any] = []
+    for method in (*METHODS.values(), *NOTIFICATIONS.values(), *ASKED.values()):
+        results = method.result if isinstance(method.result, tuple) else (method.result,)
+        waiting += [method.params, *results]
+    found: list[type] = []
+    while waiting:
+        kind = waiting.pop(0)
+        if attrs.has(kind) and kind not in found:
+            found.append(kind)
+            waiting[:0] = get_type_hints(kind).values()
+        else:
+            waiting[:0] = [each for each in get_args(kind) if each is not type(None)]
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+def _wire_link(kind: Any) -> str:
+    return f"[{kind.__name__}](#{kind.__name__.lower()})" if attrs.has(kind) else "an object"
+
+
+def _wire_kind(hint: Any) -> str:
+    """Return a type in the words of JSON."""
+    if hint is type(None):
+        return ""
+    if attrs.has(hint):
+        return _wire_link(hint)
+    if get_origin(hint) is Annotated:
+        bounds = [
+            f"{name} {value}"
+            for meta in hint.__metadata__
+            for name in ("ge", "le", "min_length", "max_length", "pattern")
+            if (value := getattr(meta, name)) is not None
+        ]
+        return _wire_kind(hint.__origin__) + (f" ({', '.join(bounds)})" if bounds else "")
+    if get_origin(hint) is Literal:
+        return ", ".join(f"`{each}`" for each in get_args(hint))
+    if get_origin(hint) is list:
+        return f"list of {_wire_kind(get_args(hint)[0])}"
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(told for each in get_args(hint) if (told := _wire_kind(each)))
+    names = {str: "text", int: "integer", float: "number", bool: "boolean", bytes: "base64"}
+    return names.get(hint, "any JSON" if hint is Any else "object")
+
+
+def _wire_default(field: attrs.Attribute[Any]) -> str:
+    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
+        value = field.default.factory()
+        return f"`{json.dumps(value)}`" if value else "empty"
+    return "" if attrs.has(type(field.default)) else _default(field).replace("not set", "left out")
+
+
+def wire_limits() -> list[str]:
+    """Return the bounds of a connection, each with its reason."""
+    return settings_of(WireLimits)()
+
+
 # -- public names --------------------------------------------------------------------------------
 
 
@@ -285,6 +377,11 @@ PARTS: dict[str, Callable[[], list[str]]] = {
     "settings.agents": settings_of(AgentSettings),
     "settings.options": settings_of(ModelOptions),
     "settings.log": settings_of(LogSettings),
+    "stdio.methods": wire_methods(METHODS),
+    "stdio.notifications": wire_methods(NOTIFICATIONS),
+    "stdio.asked": wire_methods(ASKED),
+    "stdio.types": wire_types,
+    "stdio.limits": wire_limits,
     **{
         f"command.{'-'.join(path)}": command_options(*path)
         for path in (

@@ -7,7 +7,9 @@ What a block is follows from its info string (the words after the fence):
   also hold one value per line.
 - ``console``: a line that begins with ``$ `` is a command for bash, the lines below it are what it
   prints: each occurs in this order, other lines may stand between, and ``…`` stands for any text.
-  The exit status is 0, or what ``exit=N`` says. ``needs=local`` runs only where the local model is.
+  The exit status is 0, or what ``exit=N`` says. ``needs=local`` runs only where the local model is,
+  ``needs=NAME`` only where there is such a command.
+- ``javascript`` is written with ``file=NAME``, for a console block to run.
 - ``jsonrpc`` holds lines ``-> JSON`` (sent) and ``<- JSON`` (received). They must parse here;
   tests/stdio/test_documented_exchange.py runs them.
 - ``text`` is for drawings and for what is not executed.
@@ -23,6 +25,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -37,7 +40,7 @@ from actrio.providers.local import installed_models
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-LANGUAGES = {"python", "toml", "yaml", "json", "jsonrpc", "console", "text"}
+LANGUAGES = {"python", "toml", "yaml", "json", "jsonrpc", "console", "text", "javascript"}
 OPTIONS = {"file", "exit", "needs"}
 
 SET_UP = (
@@ -100,6 +103,13 @@ def local_model_is_here():
     return importlib.util.find_spec("xllamacpp") is not None and bool(installed_models())
 
 
+def is_here(need):
+    """Whether what a block needs is on this machine."""
+    if need == "local":
+        return local_model_is_here()
+    return need is None or shutil.which(need) is not None
+
+
 def environment(home):
     """Return the environment of a page's programs."""
     installed = installed_models()
@@ -127,8 +137,8 @@ class Page:
         self.left_out = []
 
     def follow(self, block):
-        if block.options.get("needs") == "local" and not local_model_is_here():
-            self.left_out.append(block.place)
+        if not is_here(block.options.get("needs")):
+            self.left_out.append(f"{block.place} needs {block.options['needs']}")
         elif "file" in block.options:
             self._parse(block)
             path = self.folder / block.options["file"]
@@ -251,7 +261,7 @@ def test_a_page_does_what_it_shows(page, tmp_path):
     for block in blocks_of(page):
         reader.follow(block)
     if reader.left_out:
-        pytest.skip(f"no local model here, left out: {', '.join(reader.left_out)}; all else ran")
+        pytest.skip(f"not on this machine: {', '.join(reader.left_out)}; all else ran")
 
 
 def test_no_key_reaches_a_page(tmp_path):

@@ -205,6 +205,24 @@ async def test_a_compaction_that_fails_at_any_step_loses_nothing(step, note, ope
             disk.lose_power()
 
 
+async def test_a_compaction_cancelled_anywhere_leaves_a_whole_store(tmp_path, note):
+    """What was done by then is kept, the rest is done by the next call."""
+    async with open_embedded_store(tmp_path, segment_bytes_max=1500) as store:
+        await lived_in(store, note)
+        before = await contents(store)
+        for steps in range(0, 60, 3):
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(store.compact, name="compaction")
+                    for _ in range(steps):
+                        await trio.lowlevel.checkpoint()
+                    scope.cancel()
+            assert await contents(store) == before
+        await store.compact()
+        assert await contents(store) == before
+        assert (await store.verify()).ok
+
+
 async def test_another_process_reads_on_while_segments_are_rewritten(tmp_path, note):
     """It keeps its places, learns of removals late, and is told the truth either way."""
     async with open_embedded_store(tmp_path, segment_bytes_max=2000) as one:

@@ -224,7 +224,7 @@ async def open_life(world: World, store: Any) -> AsyncIterator[Runtime]:
         return call
 
     keep_logs_off_stdout()
-    async with open_actor_system() as system:
+    async with open_actor_system(rng=world.chance) as system:
         system.observe(crashed)
         connections = Connections(system, settings={}, env={})
         await connections.start()

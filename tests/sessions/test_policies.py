@@ -175,6 +175,7 @@ async def test_an_interrupt_comes_before_what_was_to_steer(autojump_clock, check
     async with open_runtime(env={}) as runtime:
         session = await runtime.open_session(SLOW, id="s")
         await session.submit("a")
+        await trio.sleep(0.5)
         await session.submit("queued")
         await session.submit("steer", if_busy="steer")
         await session.submit("now", if_busy="interrupt")

@@ -5,13 +5,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from actrio.stdio import wire_schema
+
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "stdio.md"
 
 
-def exchange() -> list[tuple[str, str]]:
-    block = re.search(r"```jsonrpc\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert block is not None
-    return [(line[:2], line[3:]) for line in block[1].splitlines()]
+def exchanges() -> list[list[tuple[str, str]]]:
+    blocks = re.findall(r"```jsonrpc\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    return [[(line[:2], line[3:]) for line in block.splitlines()] for block in blocks]
 
 
 class Renamed:
@@ -26,7 +29,7 @@ class Renamed:
         return text
 
     def learn(self, documented: str, actual: str) -> None:
-        ids = re.compile(r"\b[st]_[0-9a-f]{12}\b")
+        ids = re.compile(r"\b(?:[sta]|call)_[0-9a-f]{12}\b")
         for old, new in zip(ids.findall(documented), ids.findall(actual), strict=True):
             assert self.actual_of.setdefault(old, new) == new
 
@@ -37,13 +40,15 @@ def comparable(text: str) -> Any:
     )
 
 
-async def test_documented_exchange_is_what_happens(serve):
+@pytest.mark.parametrize("number", range(len(exchanges())))
+async def test_documented_exchange_is_what_happens(serve, number):
     """Each line sent on the page gets the lines that the page shows, in that order, and no more."""
     renamed = Renamed()
     async with serve(initialize=False) as client:
-        for direction, line in exchange():
+        client.rules.whole = number == 0
+        for direction, line in exchanges()[number]:
             if direction == "->":
-                await client.send(renamed.to_actual(line).encode() + b"\n")
+                await client.send(json.loads(renamed.to_actual(line)))
                 continue
             received = json.dumps(await client.receive())
             renamed.learn(line, received)
@@ -52,14 +57,26 @@ async def test_documented_exchange_is_what_happens(serve):
         assert await client.process.wait() == 0
 
 
-def test_page_lists_what_there_is_and_what_is_absent():
-    """Every method, absent method and absent parameter stands on the page."""
-    from actrio.stdio import _exchange, _params
+def test_the_schema_knows_what_the_page_shows():
+    """Every line of the page is allowed by the schema: known methods, required members, no others."""
+    schema = wire_schema()
+    for direction, line in (pair for block in exchanges() for pair in block):
+        message = json.loads(line)
+        method = message.get("method")
+        if method == "event":
+            kinds = [defined(schema, each) for each in schema["event"]["oneOf"]]
+            params = message["params"]
+            kind = next(k for k in kinds if k["properties"]["type"]["const"] == params["type"])
+            assert set(kind["required"]) <= set(params)
+            assert set(params) <= set(kind["properties"])
+        elif method is not None:
+            table = schema["methods" if direction == "->" else "server_requests"]
+            kind = defined(schema, table[method]["params"])
+            params = message.get("params", {})
+            assert set(params) <= set(kind["properties"])
+            if message["id"] != 7:  # the mistake that the page shows
+                assert set(kind.get("required", ())) <= set(params)
 
-    text = PAGE.read_text()
-    absent = text.split("## Absent")[1]
-    for name in _exchange._LATER | set().union(*_params.LATER.values()):
-        assert f"`{name}`" in absent
-    told = json.loads(exchange()[1][1])
-    for name in told["result"]["methods"]:
-        assert f"| `{name}` |" in text
+
+def defined(schema: dict[str, Any], reference: dict[str, str]) -> dict[str, Any]:
+    return schema["$defs"][reference["$ref"].removeprefix("#/$defs/")]

@@ -36,7 +36,9 @@ def file_tools(
     tools = []
     files = _ClientFiles(connection, folder_of)
     if lent.read_text_file:
-        tools.append(tool(name=READ_FILE, read_only=True, timeout_seconds=FILE_TIMEOUT_SECONDS)(files.read))
+        tools.append(
+            tool(name=READ_FILE, read_only=True, timeout_seconds=FILE_TIMEOUT_SECONDS)(files.read)
+        )
     if lent.write_text_file:
         write = tool(name=WRITE_FILE, approval="ask", timeout_seconds=FILE_TIMEOUT_SECONDS)
         tools.append(write(files.write))
@@ -90,4 +92,6 @@ class _ClientFiles:
         except PeerError as error:
             raise ToolFailed(f"{place}: {error.data['message']}") from error
         except trio.BrokenResourceError:
-            raise ToolFailed(f"The editor has left; whether {place} was touched is unknown.") from None
+            raise ToolFailed(
+                f"The editor has left; whether {place} was touched is unknown."
+            ) from None

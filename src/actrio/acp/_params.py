@@ -35,7 +35,7 @@ __all__ = [
 P = TypeVar("P")
 
 
-class _Params(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+class _Params(msgspec.Struct, rename="camel", kw_only=True):
     """Parameters by name."""
 
 
@@ -117,7 +117,7 @@ class SetConfigOption(_Params):
     value: str | bool
 
 
-class _Block(msgspec.Struct, rename="camel", tag_field="type", frozen=True, kw_only=True):
+class _Block(msgspec.Struct, rename="camel", tag_field="type", kw_only=True):
     """One piece of content."""
 
 

@@ -14,7 +14,7 @@ from actrio.acp._permission import Permissions
 from actrio.acp._sessions import AcpSession, AcpSessions, RunningPrompt
 from actrio.acp._updates import STOP_REASONS, TurnUpdates
 from actrio.errors import KINDS, ActrioError, NotConfigured, ProviderError
-from actrio.messages import ApprovalRequested, ApprovalResolved, TurnResult
+from actrio.messages import ApprovalRequested, ApprovalResolved, TurnResult, TurnStarted
 from actrio.rpc import Call, Connection, Refused, fault_of
 from actrio.runtime import Session, Turn
 
@@ -49,7 +49,7 @@ class Prompting:
         before, after = own.stand_in_line()
         call.channel = own.id
         # In order: what the turn still says leaves before the answer.
-        call.on_cancel = lambda: own.session.cancel(prompt.turn, reason="request cancelled")
+        call.on_cancel = lambda: own.cancel_one(prompt, "request cancelled")
 
         async def run() -> Any:
             try:
@@ -70,20 +70,26 @@ class Prompting:
             return None
         session = await self._sessions.ready(own)
         turn = session.turn(parts, id=prompt.turn)
-        async with turn, trio.open_nursery() as asking:
-            after.set()
-            if prompt.cancelled:
-                session.cancel(turn.id, reason="user")
-            await self._tell(own, session, turn, asking)
-            asking.cancel_scope.cancel(reason="the turn has ended")
+        own.running += 1
+        try:
+            async with turn, trio.open_nursery() as asking:
+                after.set()
+                await self._tell(own, prompt, turn, asking)
+                asking.cancel_scope.cancel(reason="the turn has ended")
+        finally:
+            own.running -= 1
         return turn.result
 
     async def _tell(
-        self, own: AcpSession, session: Session, turn: Turn, asking: trio.Nursery
+        self, own: AcpSession, prompt: RunningPrompt, turn: Turn, asking: trio.Nursery
     ) -> None:
+        session = own.session
         updates = TurnUpdates(own.tools)
         questions: dict[str, trio.CancelScope] = {}
         async for event in turn:
+            if prompt.cancelled and isinstance(event, TurnStarted):
+                # A cancel that came while the turn was on its way to the session missed it there.
+                session.cancel(turn.id, reason="user")
             for update in updates.of(event):
                 params = {"sessionId": own.id, "update": update}
                 await self._connection.notify(own.id, "session/update", params)
@@ -125,7 +131,7 @@ def acp_fault(error: ActrioError) -> Refused:
     """
     told = fault_of(error)
     refused = isinstance(error, ProviderError) and error.category == "auth"
-    if refused or (isinstance(error, NotConfigured) and "KEY" in str(error).upper()):
+    if refused or (isinstance(error, NotConfigured) and "missing_env" in error.data):
         told = {**told, "code": KINDS["unauthorized"].jsonrpc}
     if error.remedy:
         # Most clients show the message and nothing else.

@@ -70,6 +70,7 @@ class AcpSession:
         session: The session, opened.
         tools: How its calls are shown.
         prompts: Those without an answer.
+        running: How many of these have a turn.
         line: Set when the next request may act on it: requests do so in the order of their lines.
     """
 
@@ -79,6 +80,7 @@ class AcpSession:
     session: Session
     tools: Toolbox
     prompts: list[RunningPrompt] = attrs.field(factory=list)
+    running: int = 0
     line: trio.Event = attrs.field(factory=_free)
 
     def stand_in_line(self) -> tuple[trio.Event, trio.Event]:
@@ -89,8 +91,12 @@ class AcpSession:
     def cancel(self, reason: str) -> None:
         """End its prompts, those that wait too."""
         for prompt in self.prompts:
-            prompt.cancelled = True
-            self.session.cancel(prompt.turn, reason=reason)
+            self.cancel_one(prompt, reason)
+
+    def cancel_one(self, prompt: RunningPrompt, reason: str) -> None:
+        """End one prompt."""
+        prompt.cancelled = True
+        self.session.cancel(prompt.turn, reason=reason)
 
 
 class AcpSessions:
@@ -213,7 +219,7 @@ class AcpSessions:
         While a prompt of it runs the model stays, because a running turn keeps its agent.
         """
         agent = own.session.agent
-        if agent.model != own.model and len(own.prompts) <= 1:
+        if agent.model != own.model and not own.running:
             await self._runtime.close_session(own.id)
             own.session = await self._runtime.open_session(
                 attrs.evolve(agent, model=own.model), id=own.id

@@ -33,7 +33,7 @@ from actrio.agents._turn import (
     begin,
     steered,
 )
-from actrio.errors import ActrioError, ContextWindowExceeded, TurnAborted
+from actrio.errors import ActrioError, ContextWindowExceeded, FilterFailed, TurnAborted
 from actrio.feeds import TurnFeed
 from actrio.filters import AgentInput, compile_chain
 from actrio.journal import (
@@ -106,7 +106,7 @@ class TurnRun:
         self._begun = False  # False: a filter answered in the machine's place
         self._partial: Fold | None = None  # of the model call in work
         self._ledger: CallLedger | None = None  # of the tools in work
-        self._output: Any = None
+        self._output: Any = None  # as JSON has it
         self._unwritten: list[Record] = list(first)
         self._called_at = self._began = trio.current_time()
         self._call_began: dict[int, float] = {}
@@ -125,7 +125,14 @@ class TurnRun:
         result = await chain(
             AgentInput(self._session, self._turn, agent.name, self._message, door=self._book)
         )
-        self._output = result.output
+        try:
+            self._output = agent.as_json(result.output)
+        except (TypeError, ValueError) as error:
+            # The agent's own output has one, so a filter has put another in its place.
+            raise FilterFailed(
+                f"The output of turn {self._turn} has no JSON form: {error}.",
+                remedy="Let agent filters give outputs of builtins, attrs classes or dataclasses.",
+            ) from error
         return attrs.evolve(result, turn=self._turn)
 
     async def _steps(self, payload: AgentInput) -> TurnResult:
@@ -374,7 +381,7 @@ class TurnRun:
             stop_reason=result.stop_reason,
             reason=reason,
             text=result.text if shown is not None and result.text != shown else None,
-            output=self._prepared.agent.as_json(self._output),
+            output=self._output,
             steps=result.steps,
             usage=result.usage,
             error=error_to_dict(error) if error is not None else None,

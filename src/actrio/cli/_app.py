@@ -264,6 +264,19 @@ async def serve(
     return await serve_clients(stdio=options if stdio else None, common=common)
 
 
+async def acp(*, log_file: Path | None = None, who: Who = _NOBODY, common: Common = _COMMON) -> int:
+    """Serve an editor: the Agent Client Protocol on standard input and output.
+
+    Parameters
+    ----------
+    log_file
+        Where the log goes; by default stdio.jsonl in the user's state folder.
+    """
+    from actrio.cli._acp import serve_editor
+
+    return await serve_editor(log_file=log_file, who=who, common=common)
+
+
 async def model_install(name: str, /, *, quiet: bool = False, common: Common = _COMMON) -> int:  # noqa: ARG001 - read at the edge
     """Install a bundled model into the user's data folder and verify it.
 
@@ -305,7 +318,7 @@ def make_app(version: str) -> App:
     )
     app.command(run, help_epilogue=RUN_EPILOGUE)
     app.command(chat, help_epilogue=CHAT_EPILOGUE)
-    for command in (doctor, providers, contract, demo, serve):
+    for command in (doctor, providers, contract, demo, serve, acp):
         app.command(command, help_epilogue="")
     model = App(
         name="model",

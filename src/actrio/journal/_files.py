@@ -6,6 +6,8 @@
     index.snap  index.lock                  what opening would find in the segments
     slots/0000.lock …                       one for each process that writes, held while it lives
     segments/0000-00000001.seg …            its appends
+    blobs/ab/b_ab….blob …  blobs.lock       large values
+    house.lock                              held by who compacts or checks
 
 A process takes the lowest slot that is free and goes on where the slot's last process stopped. A
 slot's lock tells whether its process lives, so the end of an owner is seen at once, without a

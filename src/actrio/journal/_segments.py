@@ -74,6 +74,8 @@ def load_slot(disk: Disk, slot: int, row: Row, index: Index, since: Reached) -> 
     for segment in row.segments:
         if segment.last < since.segment or (segment.last, "sealed") == (since.segment, since.state):
             continue
+        if segment is row.segments[-1] and _has_nothing_new(disk, segment, since):
+            continue
         data = disk.read(segment.name)
         if segment.packed:
             size += len(data)
@@ -89,6 +91,13 @@ def load_slot(disk: Disk, slot: int, row: Row, index: Index, since: Reached) -> 
         for frame in found.frames:
             show(index, Place(slot, segment.last, frame.offset), frame)
     return reached, size
+
+
+def _has_nothing_new(disk: Disk, segment: Segment, since: Reached) -> bool:
+    if segment.packed or (segment.last, "open") != (since.segment, since.state):
+        return False
+    identity = disk.identity(segment.name)
+    return identity is not None and identity[1] == since.offset
 
 
 def _load_packed(data: bytes, segment: Segment, index: Index, since: Reached) -> None:

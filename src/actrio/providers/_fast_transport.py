@@ -5,7 +5,7 @@ transport each chunk of it becomes an event of h11, found by regular expressions
 async generators one by one; then each is a read of its own to everything above. Here everything
 that one read of the socket gave is one piece, parsed in C (`_fast_reader`) and handed over by one
 plain iterator. Milliseconds of CPU, both in one run of ``python -m bench.transport`` (100 streams
-at once, Python 3.11, httpx2 2.16, httptools 0.9, a shared EPYC core, 2026-10):
+at once, Python 3.11, httpx2 2.16, httptools 0.9, a shared EPYC core, 2026-11):
 
     =======================================  ==========  =====  =====
     per answer of 128 events                 httpx's     this   ratio
@@ -17,13 +17,14 @@ at once, Python 3.11, httpx2 2.16, httptools 0.9, a shared EPYC core, 2026-10):
 
 **What it is not.** No proxies, no HTTP/2, no Unix sockets, no ``CONNECT`` and no upgrade, no
 ``Expect: 100-continue``, no ``trace`` and no ``network_stream`` extension, no streaming of a
-request: its body is gathered and goes out with its head in one write. Where one of these is
-wanted, or httptools is missing, httpx's own transport is taken instead (`_http`). What the body
-is encoded with stays httpx's matter, as are redirects and cookies.
+request: its body is gathered and goes out with its head in one write. `_http` takes httpx's own
+transport where the environment names a proxy, where httptools is missing, and where the settings
+say so; nothing else of the list can be asked for through our settings. What the body is encoded
+with stays httpx's matter, as are redirects and cookies.
 
 **How it is kept right.**
 
-- *A socket has one owner.* `_Pool` holds all open ones; an `_Exchange` has one from the request's
+- *A socket has one owner.* The `Pool` knows all open ones; an `_Exchange` has one from the request's
   first byte to the response's last. It ends once, in one of two ways: the response ended where its
   framing says, and the socket is kept; or anything else at all (an error, a cancel at any await, a
   response closed early), and it is closed.

@@ -157,8 +157,8 @@ class HttpLibrary:
         """
         if settings.transport == "fast" and self._fast_type is None:
             raise NotConfigured(
-                'The transport "fast" needs httptools, which is not installed.',
-                remedy='Install it (pip install httptools), or set transport = "auto".',
+                'The transport "fast" needs httptools 0.6.4 or newer, which is not installed.',
+                remedy="Install it (pip install 'httptools>=0.7'), or set transport = \"auto\".",
             )
         try:
             return self._client(settings, tls_context, trust_env=trust_env)
@@ -220,9 +220,8 @@ class HttpLibrary:
         left at a ``yield`` is finished by the garbage collector, later and with a warning. So the
         body is sent from a plain iterator, and on every way out the response is closed first (on
         HTTP/1.1: its socket) and then what was read already is run through, at most one read's
-        worth; it ends in the library's own error of a closed socket. The fast transport hands its
-        pieces out without any of those. The pieces are raw: ask for ``identity``, and nothing
-        between the socket and the caller can fail with the rest unread.
+        worth; it ends in the library's own error of a closed socket. (The fast transport has none
+        of those.) The pieces are raw: ask for ``identity``, and nothing in between can fail.
 
         *Cancellation*: closes the socket; shielded while it does, for at most ``CLOSE_SECONDS``.
         """
@@ -343,8 +342,13 @@ def load_http(choice: HttpChoice = "auto", transport: Transport | None = None) -
 
 
 def _fast_type(module: Any) -> Any:
-    if importlib.util.find_spec("httptools") is None:
+    """Return the fast transport below ``module``; None without a parser that can be told enough."""
+    try:
+        from httptools import HttpResponseParser
+    except ImportError:
         return None
+    if not hasattr(HttpResponseParser, "set_dangerous_leniencies"):
+        return None  # older than 0.6.4, which other programs' requirements may hold back
     from actrio.providers._fast_transport import transport_type
 
     return transport_type(module, PIECES)
@@ -354,8 +358,7 @@ def _proxies() -> bool:
     """Whether the environment names one that the library would take."""
     from urllib.request import getproxies  # slow to load, and httpx has loaded it by now
 
-    told = getproxies()
-    return any(told.get(scheme) for scheme in ("http", "https", "all"))
+    return any(getproxies().get(scheme) for scheme in ("http", "https", "all"))
 
 
 def _row_of(error: Exception, rows: tuple[tuple[type[Exception], _Row], ...]) -> _Row:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal
 
 import attrs
+import msgspec
 
 from actrio.messages import (
     Decision,
@@ -177,7 +178,7 @@ class SessionState:
             labels=dict(self.labels),
             cache_policy=self.cache_policy,
             history=tuple(self.history),
-            state=dict(self.values),
+            state=msgspec.to_builtins(self.values),  # a copy in depth: nobody's view changes it
             summary=self.summary,
             summary_version=self.summary_version,
             trimmed=self.trimmed,

@@ -15,8 +15,9 @@ On every way out the ending is one append: each tool call has its result, the tu
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import msgspec
@@ -26,6 +27,7 @@ from actrio.actors import Context, ExitReason
 from actrio.agents import Interrupted, TurnRun
 from actrio.errors import (
     ActrioError,
+    Conflict,
     InvalidRequest,
     LimitExceeded,
     StorageError,
@@ -98,16 +100,19 @@ class SessionTurns:
         """Write what ``make`` returns when it is its turn; False where that was nothing."""
         try:
             records, events = await self.book.write(make, sync=sync)
-        except ActrioError as error:
-            if self.lost is None:
-                self.lost = error
-                self._on_lost()
+        except (Conflict, StorageError) as error:
+            self._lose(error)
             raise
         self._feed.publish(events)
         for name in [each for each in self._waiters if each not in self.state.open]:
             self._waiters.pop(name).set()
         self._hand_over()
         return bool(records)
+
+    def _lose(self, error: ActrioError) -> None:
+        if self.lost is None:
+            self.lost = error
+            self._on_lost()
 
     def give_up(self) -> None:
         """Wake who waits for turns that have no task: they are told that the journal failed."""
@@ -131,33 +136,44 @@ class SessionTurns:
     async def change_state(
         self, values: Mapping[str, Any], *, remove: Sequence[str] = (), by: str
     ) -> Mapping[str, Any]:
-        """Change ``session.state``.
+        """Change ``session.state``; what is kept, and returned, is what JSON makes of it.
 
         Raises:
             InvalidRequest: A value has no JSON form.
             LimitExceeded: It would grow beyond its bound.
         """
-        state = {**self.state.values, **values}
-        for name in remove:
-            state.pop(name, None)
-        try:
+        change = StateChanged(values=self._plain(values), removed=tuple(remove), by=by)
+
+        def changed() -> Sequence[Record]:
+            state = {**self.state.values, **change.values}
+            for name in remove:
+                state.pop(name, None)
             size_bytes = len(msgspec.json.encode(state))
-            plain = msgspec.to_builtins(dict(values))
-        except (TypeError, ValueError, NotImplementedError) as error:
+            if size_bytes > STATE_BYTES_MAX:
+                raise LimitExceeded(
+                    f"The state of session {self.state.id} would take {size_bytes} bytes;"
+                    f" {STATE_BYTES_MAX} are allowed.",
+                    remedy="Keep large values as blobs or in a store of your own.",
+                    data={"bytes": size_bytes, "bytes_max": STATE_BYTES_MAX},
+                )
+            return (change,)
+
+        if values or remove:
+            await self.write_made(changed)
+        return cast("Mapping[str, Any]", msgspec.to_builtins(self.state.values))
+
+    def _plain(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return ``values`` as the journal will give them back."""
+        try:
+            # The strict one first: the other finds a form for dates, bytes and sets, and for NaN.
+            json.dumps(dict(values), allow_nan=False)
+            plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(dict(values)))
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidRequest(
                 f"A value for the state of session {self.state.id} has no JSON form: {error}.",
                 remedy="Use strings, numbers, booleans, None, lists and dicts with string keys.",
             ) from error
-        if size_bytes > STATE_BYTES_MAX:
-            raise LimitExceeded(
-                f"The state of session {self.state.id} would take {size_bytes} bytes;"
-                f" {STATE_BYTES_MAX} are allowed.",
-                remedy="Keep large values as blobs or in a store of your own.",
-                data={"bytes": size_bytes, "bytes_max": STATE_BYTES_MAX},
-            )
-        if values or remove:
-            await self.write(StateChanged(values=plain, removed=tuple(remove), by=by))
-        return dict(self.state.values)
+        return plain
 
     # -- the line ----------------------------------------------------------------------------------
 
@@ -334,6 +350,7 @@ class SessionTurns:
         except ActrioError as error:
             # It cannot be recorded: whoever waits is told all the same, and the next opening
             # finds the turn unfinished.
+            self._lose(error)
             if result.error is None:
                 result = _failed(turn, error)
             turn.result = result

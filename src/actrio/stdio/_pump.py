@@ -108,6 +108,8 @@ class SessionPump:
         self._reached = trio.lowlevel.ParkingLot()
         self.credit = Credit(profile.window)
         self.scope = trio.CancelScope()
+        # Set when the client has been answered: it hears nothing of what it does not know yet.
+        self.go = trio.Event()
         self.begun = False
         self.ended = trio.Event()
         # The last recorded event that was queued.
@@ -128,6 +130,7 @@ class SessionPump:
                 ):
                     self.begun = True
                     task_status.started()
+                    await self.go.wait()
                     if self._profile.deltas == "coalesced":
                         nursery.start_soon(self._release_in_time)
                     async for event in events:

@@ -13,6 +13,7 @@ from actrio.runtime import Runtime
 from actrio.stdio import _params as p
 from actrio.stdio import _results as r
 from actrio.stdio._agents import AgentChoice
+from actrio.stdio._pump import SessionPump
 from actrio.stdio._read import read_params
 from actrio.stdio._sessions import ClientSession, ClientSessions
 from actrio.stdio._turns import ClientTurns
@@ -78,17 +79,18 @@ class SessionMethods:
                 )
                 self._sessions.opened(own, session)
                 view = await session.view()
+                pump = None
                 if params.subscribe:
-                    await self._sessions.subscribe(own, session, _after(params.from_, view))
-                return r.told(
-                    r.SessionCreated(
-                        session=session.id,
-                        agent=agent.name,
-                        model=agent.model,
-                        seq=view.seq,
-                        subscribed=params.subscribe,
-                    )
+                    after = _after(params.from_, view)
+                    pump = await self._sessions.subscribe(own, session, after)
+                made = r.SessionCreated(
+                    session=session.id,
+                    agent=agent.name,
+                    model=agent.model,
+                    seq=view.seq,
+                    subscribed=params.subscribe,
                 )
+                return _answered(call, made, pump)
             finally:
                 if own.session is None:
                     self._sessions.forget(own)
@@ -193,8 +195,8 @@ class SessionMethods:
                 await before.wait()
                 session = await self._sessions.session(own)
                 view = await session.view()
-                await self._sessions.subscribe(own, session, _after(params.from_, view))
-                return r.told(r.Subscribed(session=own.name, subscribed=True))
+                pump = await self._sessions.subscribe(own, session, _after(params.from_, view))
+                return _answered(call, r.Subscribed(session=own.name, subscribed=True), pump)
             finally:
                 after.set()
 
@@ -217,6 +219,13 @@ class SessionMethods:
                 after.set()
 
         return unsubscribe()
+
+
+def _answered(call: Call, result: Any, pump: SessionPump | None) -> None:
+    """Answer, and only then let the events come that the client has asked for."""
+    call.respond(r.told(result))
+    if pump is not None:
+        pump.go.set()
 
 
 def _after(asked: int | None, view: SessionView) -> int:

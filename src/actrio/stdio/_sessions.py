@@ -153,8 +153,10 @@ class ClientSessions:
 
     # Subscriptions
 
-    async def subscribe(self, own: ClientSession, session: Session, after: int | None) -> None:
-        """Send the session's events, from now on or behind ``after``.
+    async def subscribe(
+        self, own: ClientSession, session: Session, after: int | None
+    ) -> SessionPump:
+        """Send the session's events, from now on or behind ``after``, once the pump may `go`.
 
         Raises:
             ActrioError: It cannot be subscribed to.
@@ -166,6 +168,7 @@ class ClientSessions:
         )
         await self._tasks.start(self._pump, own, pump)
         own.pump = pump
+        return pump
 
     async def unsubscribe(self, own: ClientSession) -> None:
         """Send no more of its events; those that are queued leave."""

@@ -15,6 +15,7 @@ from actrio.errors import (
 )
 from actrio.messages import (
     Delta,
+    FinishDelta,
     ModelInput,
     ModelOutput,
     Text,
@@ -245,6 +246,24 @@ def test_endless_tool_calls_are_a_protocol_error() -> None:
     chunk = {"choices": [{"index": 0, "delta": {"tool_calls": calls}}]}
     with pytest.raises(ProviderProtocolError, match="more than 256 tool calls"):
         read(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+
+
+def test_an_answer_in_one_read_is_one_piece_of_text() -> None:
+    """Also the first read is cut quickly, once its first event told who answers; [DONE] ends it."""
+    events = [
+        b'{"id":"1","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}',
+        *(b'{"id":"1","choices":[{"index":0,"delta":{"content":"%d "}}]}' % n for n in range(99)),
+        b'{"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}',
+        b"[DONE]",
+    ]
+    stream = b"".join(b"data: %b\n\n" % event for event in events)
+    reader = PLAIN.reader(asked(), "text/event-stream")
+    text, finish = reader.feed(stream)
+    assert isinstance(text, TextDelta)
+    assert text.text == "".join(f"{n} " for n in range(99))
+    assert isinstance(finish, FinishDelta)
+    assert reader.done
+    assert reader.feed(stream) == []
 
 
 def test_deltas_before_a_finish_are_given_at_once() -> None:
