@@ -95,6 +95,23 @@ def test_a_full_queue_takes_from_the_longest_line():
     assert gate.statistics(0.0).waiting == 10
 
 
+def test_a_refusal_tells_when_to_come_back():
+    """The line's length times the time between two calls that began, by what was measured."""
+    gate = admission(running_max=1, queue_max=4)
+    now = 100.0
+    for _ in range(5):
+        ticket = gate.join("a")
+        (started,) = gate.decide(now).started
+        assert started is ticket
+        now += 2.0
+        gate.leave(ticket)
+    for name in "bcde":
+        gate.join(name)
+    with pytest.raises(Overloaded) as caught:
+        gate.join("f")
+    assert caught.value.retry_after_seconds == pytest.approx(8.0)
+
+
 def test_calls_between_two_attempts_count_in_the_queue():
     """The bound holds for everybody who waits, for whatever."""
     gate = admission(running_max=1, queue_max=2)

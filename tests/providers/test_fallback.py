@@ -241,7 +241,7 @@ async def test_a_cancel_at_any_step_of_a_retried_call(autojump_clock, offline, s
         requests = 0
         await client.call("here:m")
         runs = await cancel_at_each_step(contended, check=check)
-        assert runs > 50
+        assert runs > 40
         assert requests == 6  # of the last run: three calls and three further attempts
         assert (await client.call("here:m")).message.text == "fine"
 

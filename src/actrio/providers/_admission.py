@@ -27,6 +27,15 @@ __all__ = ["Admission", "AdmissionStatistics", "Decision", "FairQueue", "Ticket"
 TOKEN_BURST: Final = 1 / 6
 """Of the tokens per minute, how many may go at once: ten seconds' worth fits a long prompt."""
 
+RATE_WEIGHT: Final = 0.05
+"""What one more call counts in the measured rate: about the last twenty decide."""
+
+RETRY_SECONDS_MIN: Final = 0.25
+"""Shortest advice to come back: within it a full line hardly moves."""
+
+RETRY_SECONDS_MAX: Final = 60.0
+"""Longest advice to come back: within a minute the load is another one."""
+
 _ILL: Final = frozenset({"overloaded", "server", "timeout", "network"})
 """Failures that say that the provider itself is ill; any other answer says that it is not."""
 
@@ -161,6 +170,9 @@ class Admission:
         self._running = 0
         self._parked = 0  # between two attempts: they hold a place in the queue's bound
         self._peak_running = self._peak_waiting = self._refused = 0
+        # Seconds between two calls that began, lately; 0 before there were two.
+        self._between = 0.0
+        self._started_at: float | None = None
         self._concurrency = ConcurrencyLimit(running_max)
         self._pause = Pause()
         self._circuit = Circuit(limits.circuit_failures, limits.circuit_seconds)
@@ -279,8 +291,18 @@ class Admission:
                 at = now + wait
                 break
             started.append(self._start(now))
+        if started:
+            self._measure(len(started), now)
         self._peak_waiting = max(self._peak_waiting, len(self._queue))
         return Decision(tuple(started), tuple(refused), at)
+
+    def _measure(self, started: int, now: float) -> None:
+        """Take note of how quickly calls begin; told to those who are refused."""
+        if self._started_at is not None:
+            between = (now - self._started_at) / started
+            share = min(1.0, started * RATE_WEIGHT) if self._between else 1.0
+            self._between += share * (between - self._between)
+        self._started_at = now
 
     def _has_slot(self, now: float) -> bool:
         return self._running < self._concurrency.limit and self._circuit.may_begin(now)
@@ -336,7 +358,13 @@ class Admission:
             f"{len(self._queue) + self._parked} calls wait for {self._provider} already.",
             remedy=f"Send less at once, or raise providers.{self._provider}.limits.queue_max.",
             data={"queue_max": self._limits.queue_max},
+            retry_after_seconds=self._line_seconds(),
         )
+
+    def _line_seconds(self) -> float:
+        """How long the line as it is takes to get by, at the rate at which calls began lately."""
+        seconds = self._between * (len(self._queue) + self._parked)
+        return round(min(max(seconds, RETRY_SECONDS_MIN), RETRY_SECONDS_MAX), 3)
 
     def _circuit_is_open(self, seconds: float) -> ProviderError:
         return self._no(

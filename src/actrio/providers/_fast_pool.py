@@ -39,10 +39,10 @@ class Connection:
     plain: trio.SocketStream
     stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     expires_at: float = math.inf
+    socket: trio.socket.SocketType = attrs.field(init=False)
 
-    @property
-    def socket(self) -> trio.socket.SocketType:
-        return self.plain.socket
+    def __attrs_post_init__(self) -> None:
+        self.socket = self.plain.socket
 
     async def read(self) -> bytes:
         """Return what is there to be read, once something is; empty at its end.
@@ -56,13 +56,14 @@ class Connection:
         """
         if self.stream is not self.plain or not _READS_DESCRIPTORS:
             return bytes(await self.stream.receive_some(READ_BYTES))
+        socket = self.socket
         while True:
-            if self.socket.fileno() < 0:
+            if (descriptor := socket.fileno()) < 0:
                 raise trio.ClosedResourceError("this socket is closed")
-            await trio.lowlevel.wait_readable(self.socket)
+            await trio.lowlevel.wait_readable(descriptor)
             try:
-                # Asked for again: whoever closed it meanwhile gave the number to somebody else.
-                return os.read(self.socket.fileno(), READ_BYTES)
+                # Asked for again: where it was closed meanwhile, somebody else has that number.
+                return os.read(socket.fileno(), READ_BYTES)
             except BlockingIOError:
                 continue
             except OSError as error:

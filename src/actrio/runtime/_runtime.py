@@ -60,6 +60,8 @@ class RuntimeStatistics:
     turns_waiting: int
     turns_peak: int
     turns_max: int
+    turns_waiting_max: int
+    turns_refused: int
     sessions_open: int
     sessions_max: int
     sessions_resident: int
@@ -370,6 +372,8 @@ class Runtime:
             turns_waiting=self._pool.slots.waiting,
             turns_peak=self._pool.slots.peak,
             turns_max=self.settings.limits.turns,
+            turns_waiting_max=self.settings.limits.turns_waiting,
+            turns_refused=self._pool.slots.refused,
             sessions_open=self._pool.open_count,
             sessions_max=self.settings.limits.sessions,
             sessions_resident=self._pool.resident_count,
@@ -442,6 +446,7 @@ def _pool_limits(settings: Settings) -> PoolLimits:
     limits = settings.limits
     return PoolLimits(
         turns=limits.turns,
+        turns_waiting=limits.turns_waiting,
         sessions=limits.sessions,
         resident=limits.sessions_resident,
         idle_seconds=limits.idle_seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 
-from actrio.journal import Record, record_codec, redact_record
+from actrio.journal import Record, RecordFilter, record_codec, redact_record
 from actrio.telemetry import REDACTED, secrets_of
 
 __all__ = ["record_redactor"]
@@ -22,15 +22,20 @@ def record_redactor(
     names = tuple(fields)
     if not secrets and not names:
         return None
-    # As JSON writes them, and as they are: a secret rarely needs an escape.
-    told = {form.encode() for each in secrets for form in (each, json.dumps(each)[1:-1])}
-    marks = (*told, *(f'"{name}"'.encode() for name in names))
+    # As they are and as JSON writes them, within a text too: a secret rarely needs an escape.
+    forms = dict.fromkeys(form for each in secrets for form in _forms(each))
+    told = {json.dumps(form, ensure_ascii=False)[1:-1].encode() for form in forms}
+    marks = (*told, *(name.encode() for name in names))
 
     def text_of(text: str) -> str:
-        for secret in secrets:
+        # The arguments of a call, and most of what tools return, are JSON within a text.
+        if text[:1] in ("{", "[") and any(name in text for name in names):
+            text = _without_fields(text, within)
+        for secret in forms:
             text = text.replace(secret, REDACTED)
         return text
 
+    within = redact_record(fields=names)
     rewrite = redact_record(text=text_of, fields=names)
 
     def redacted(record: Record) -> Record:
@@ -41,3 +46,17 @@ def record_redactor(
         return found
 
     return redacted
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    plain = json.dumps(secret, ensure_ascii=False)[1:-1]
+    return (secret, plain, json.dumps(secret)[1:-1])
+
+
+def _without_fields(text: str, within: RecordFilter) -> str:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    clean = within({"body": value})["body"]
+    return text if clean == value else json.dumps(clean, ensure_ascii=False)

@@ -40,6 +40,8 @@ class Limits:
     Attributes:
         turns: Turns in flight at once in the whole runtime. A thousand streams are about what one
             Python process decodes without falling behind; further turns wait.
+        turns_waiting: Turns that wait for one of these to end. One more is refused with the time
+            after which to come back: a longer line only makes everybody late.
         sessions: Sessions held open at once. One more is refused until another is closed.
         sessions_resident: Sessions in memory. An idle one costs some kilobytes, so ten thousand
             fit in a small machine's memory; beyond it the longest idle ones leave memory.
@@ -56,6 +58,7 @@ class Limits:
     """
 
     turns: int = attrs.field(default=1000, validator=_at_least_one)
+    turns_waiting: int = attrs.field(default=10_000, validator=_at_least_one)
     sessions: int = attrs.field(default=10_000, validator=_at_least_one)
     sessions_resident: int = attrs.field(default=10_000, validator=_at_least_one)
     idle_seconds: float = attrs.field(default=300.0, validator=attrs.validators.gt(0))

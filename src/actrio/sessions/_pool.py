@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
@@ -18,7 +19,15 @@ from actrio.actors import (
     SupervisorSpec,
 )
 from actrio.agents import Agent, AgentActor, OpenModel, Prepared
-from actrio.errors import Conflict, InvalidRequest, NotFound, Overloaded, SessionOwned, StorageError
+from actrio.errors import (
+    ActrioError,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    SessionOwned,
+    StorageError,
+)
 from actrio.feeds import STALL_SECONDS
 from actrio.filters import Filter
 from actrio.journal import (
@@ -57,6 +66,7 @@ from actrio.sessions._session_actor import (
     RemoveSession,
     RunTurn,
     SessionActor,
+    StopTurns,
 )
 from actrio.sessions._state import snapshot_of
 from actrio.tools import ToolBox, ToolLimits
@@ -80,6 +90,7 @@ class PoolLimits:
     """Bounds of all sessions together, see `actrio.runtime.Limits`."""
 
     turns: int
+    turns_waiting: int = 10_000
     sessions: int
     resident: int
     idle_seconds: float
@@ -140,7 +151,7 @@ class SessionPool:
         self._new_id = new_id
         # One box for all sessions of an agent: each turn that runs may have a tool at work.
         self._tool_limits = ToolLimits(parallel_max=limits.turns, threads_max=limits.tool_threads)
-        self.slots = TurnSlots(limits.turns)
+        self.slots = TurnSlots(limits.turns, limits.turns_waiting)
         # Sessions without a name live as long as their block; they are never in the real store.
         self._passing_store = PassingStore(now=clock)
         self._passing: set[str] = set()
@@ -189,6 +200,7 @@ class SessionPool:
             RunTurn,
             BeginSession,
             KeepWhole,
+            StopTurns,
             RemoveSession,
         )
         await self._system.route(
@@ -443,6 +455,9 @@ class SessionPool:
         try:
             if mode == "after_turn":
                 await self._until_idle(session_id, opened.ref)
+            if session_id in self._desk.live:
+                with contextlib.suppress(ActrioError):  # where it cannot be told, it is stopped
+                    await opened.ref.ask(StopTurns())
             await self._system.stop(opened.ref)
             if opened.passing:
                 store = self._passing_store
@@ -533,9 +548,11 @@ class SessionPool:
             ),
             SessionForked(parent=session_id, parent_seq=seq),
         ]
-        # A reference through a reference would grow into a chain, and what is passing leaves none.
+        # A reference through a reference would grow into a chain; what is passing leaves none, and
+        # what a checkpoint stands for may be trimmed.
         copied = any(isinstance(stored.record, SessionForked) for stored in records)
-        if copied or session_id in self._passing:
+        trimmed = self._limits.retention_seconds is not None
+        if copied or trimmed or session_id in self._passing:
             state = adopted(parent, child, seq)
             state.last_seq = 2
             made.append(Checkpoint(snapshot=snapshot_of(state)))

@@ -70,7 +70,15 @@ from actrio.sessions._sealing import beginnings, closed, sealing
 from actrio.sessions._state import AHEAD, SessionState, snapshot_of
 from actrio.sessions._turns import ENDING_SECONDS, SessionTurns
 
-__all__ = ["CONTINUE", "BeginSession", "KeepWhole", "RemoveSession", "RunTurn", "SessionActor"]
+__all__ = [
+    "CONTINUE",
+    "BeginSession",
+    "KeepWhole",
+    "RemoveSession",
+    "RunTurn",
+    "SessionActor",
+    "StopTurns",
+]
 
 CONTINUE: Final = "Go on from where you were cut off."
 """What a model is told when a turn is continued: some take an unfinished answer for a finished one."""
@@ -108,6 +116,11 @@ class BeginSession:
 @attrs.frozen(slots=True)
 class KeepWhole:
     """To a session: write down all that it is, so that it needs no other session's journal."""
+
+
+@attrs.frozen(slots=True)
+class StopTurns:
+    """To a session that is closed: cut off what runs now."""
 
 
 @attrs.frozen(slots=True)
@@ -235,6 +248,8 @@ class SessionActor(Actor[Any]):
                 return await self._run_left(turn_id, turns, ctx)
             case ReadSession():
                 return turns.state.view()
+            case StopTurns():
+                return turns.stop()
             case WaitTurn(turn_id):
                 return await self._wait(turn_id, turns, ctx)
             case ChangeState(values, removed, by):
@@ -326,6 +341,7 @@ class SessionActor(Actor[Any]):
         policy = message.if_busy or self._desk.agent(state.agent).if_busy
         if state.line:
             self._check_room(policy, state.line[0], state)
+        self._desk.slots.check_room()
         seq = state.event_seq
         await turns.write_made(lambda: (_input(message, policy, state),))
         if policy in AHEAD and state.line[0] != message.turn:

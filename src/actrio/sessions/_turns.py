@@ -43,7 +43,7 @@ from actrio.journal import (
     StepBegun,
     TurnEnded,
 )
-from actrio.messages import Decision, ToolCall, TurnResult, UserMessage
+from actrio.messages import Decision, ToolCall, ToolMessage, ToolResult, TurnResult, UserMessage
 from actrio.sessions._desk import STATE_BYTES_MAX, SessionDesk
 from actrio.sessions._fold import TERMINAL, result_of
 from actrio.sessions._journal import SessionJournal
@@ -182,6 +182,11 @@ class SessionTurns:
         turn = self.inside[turn_id] = TurnInLine(turn_id, owned=owned)
         return turn
 
+    def stop(self) -> None:
+        """Cut off what runs; what has not begun stays in line for the next opening."""
+        for turn in list(self.inside.values()):
+            turn.stop()
+
     def call_first(self) -> None:
         """Let the first in line begin, once whoever was first before it has ended."""
         if any(each.ready.is_set() and not each.into for each in self.inside.values()):
@@ -238,7 +243,9 @@ class SessionTurns:
         try:
             with turn.scope:
                 await self._in_line(turn, feed)
-            if turn.result is None and not turn.suspended:
+            if turn.stopped:
+                await self._cut(turn, "shutdown")
+            elif turn.result is None and not turn.suspended:
                 await self._end(turn, self._cancelled(turn), kept=turn.kept)
             if outlet is not None:
                 await self._leave_owner(turn, outlet)
@@ -323,7 +330,8 @@ class SessionTurns:
             return
         resumable = False
         # Where nobody ended it, it ends with the session's stop or crash, or with its owner.
-        if not turn.scope.cancel_called and (stopping is not None or not turn.owned):
+        broken_off = turn.scope.cancel_called and not turn.stopped
+        if not broken_off and (stopping is not None or not turn.owned):
             if not turn.owned and (open_turn.waits or not open_turn.begun):
                 return  # it is in the journal, and goes on from there
             turn.cancel_reason = "shutdown" if stopping is not None else "crash"
@@ -441,7 +449,9 @@ class SessionTurns:
             await event.wait()
             return
         calls = self.state.open[turn.id].calls
-        if not turn.owned and all(call.waits or call.result is not None for call in calls):
+        # One that is decided is on its way: it must not be stopped between record and run.
+        stands = (call.result is not None or (call.waits and call.leave is None) for call in calls)
+        if not turn.owned and all(stands):
             turn.suspended = True
             turn.scope.cancel(reason="waits for a person")
             await trio.lowlevel.checkpoint()
@@ -520,6 +530,11 @@ class _Book:
 
         await self._turns.write_made(records)
         return [each.message for each in taken if each.message is not None]
+
+    def kept(self, results: tuple[ToolResult, ...]) -> tuple[ToolResult, ...]:
+        added = self._turns.state.open[self._turn.id].added
+        last = added[-1] if added else None
+        return last.results if isinstance(last, ToolMessage) else results
 
     @property
     def steered(self) -> bool:
