@@ -11,6 +11,8 @@ and as vectors. What must hold in each case:
 * it ends: CPU time is bounded by the body's length, and a watchdog ends a case that hangs;
 * what comes out is bounded by what went in, and memory by a fixed size.
 
+With ``--stdio`` it feeds damaged lines to whole stdio servers instead, see tools/fuzz_stdio.py.
+
 A failure is printed with the command that repeats it; the exit code is then 1.
 """
 
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib.util
 import multiprocessing
 import os
 import random
@@ -326,7 +329,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--stdio", action="store_true", help="lines to the stdio server instead")
     chosen = parser.parse_args(arguments)
+    if chosen.stdio:
+        return fuzz_stdio(chosen)
     if chosen.only is not None:
         outcome, failure = run_case(chosen.only)
         print(failure.problem if failure else outcome)
@@ -348,6 +354,42 @@ def main(arguments: list[str]) -> int:
         if len(failures) >= 20 or done == len(chunks):
             break
     return _report(outcomes, failures, peak, time.monotonic() - began)
+
+
+def fuzz_stdio(chosen: argparse.Namespace) -> int:
+    """Damaged lines to whole stdio servers; see tools/fuzz_stdio.py."""
+    lines = _beside("fuzz_stdio")
+    if chosen.only is not None:
+        work = [(chosen.only, lines.CONVERSATION)]
+    else:
+        work = lines.conversations(chosen.first, chosen.cases)
+    began = time.monotonic()
+    done = failed = peak = 0
+    with multiprocessing.get_context("spawn").Pool(chosen.processes) as pool:
+        for seed, count, problem, memory in pool.imap_unordered(_converse, work):
+            done, peak = done + count, max(peak, memory)
+            if problem:
+                failed += 1
+                print(f"\n{problem}\nagain: python tools/fuzz.py --stdio --only {seed}")
+    seconds = time.monotonic() - began
+    print(f"{done} damaged lines in {seconds:.0f} s, {failed} conversations failed")
+    print(f"peak memory of a process: {peak / 1e6:.0f} MB")
+    return 1 if failed or peak > MEMORY_BYTES_MAX else 0
+
+
+def _converse(work: tuple[int, int]) -> tuple[int, int, str, int]:
+    told: tuple[int, int, str, int] = _beside("fuzz_stdio").run_conversation(work)
+    return told
+
+
+def _beside(name: str) -> Any:
+    """Return the program of that name beside this one, as a module."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _results(chunks: list[tuple[int, int]], processes: int) -> Any:

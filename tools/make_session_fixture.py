@@ -246,6 +246,10 @@ async def write(folder: Path) -> None:
         await _append(store, "asleep", [*_began("t_9"), *_answered("t_9", 1, "On.")])
         await _checkpoint(store, "waiting-asleep")
         await _rewind(store, "rewound", 18)
+
+
+def clean(folder: Path) -> None:
+    """Take away what is of use to a process that has the store open only."""
     shutil.rmtree(folder / "slots")
     for name in ("*.lock", "claims.gate"):
         for path in folder.glob(name):
@@ -253,7 +257,7 @@ async def write(folder: Path) -> None:
 
 
 async def meaning(folder: Path) -> dict[str, Any]:
-    """Return what the sessions in ``folder`` are, as plain values."""
+    """Return what the sessions in ``folder`` are, as plain values; large texts are named only."""
     found = {}
     async with open_embedded_store(folder) as embedded:
         store = LargeValues(embedded)
@@ -263,7 +267,7 @@ async def meaning(folder: Path) -> dict[str, Any]:
                 "state": snapshot_of(await read_state(store, entry.session)),
                 "events": [event_to_dict(each) for each in replayed(entry.session, records)],
             }
-    plain: dict[str, Any] = json.loads(json.dumps(found))
+    plain: dict[str, Any] = json.loads(json.dumps(found).replace(LARGE, "LARGE"))
     return plain
 
 
@@ -277,6 +281,7 @@ def main(arguments: list[str]) -> int:
         return 1
     folder.mkdir(parents=True)
     trio.run(write, folder / "store")
+    clean(folder / "store")
     shutil.copytree(folder / "store", folder / "read")
     told = trio.run(meaning, folder / "read")
     shutil.rmtree(folder / "read")

@@ -10,6 +10,7 @@ what was measured.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -47,70 +48,52 @@ class Row:
         return None if self.at_most is None else self.value <= self.at_most
 
 
+class Counted:
+    """A connection into a real pipe, and a process at its other end that reads and counts lines."""
+
+    def __init__(self) -> None:
+        read, write = os.pipe()
+        self._reader = subprocess.Popen(
+            [sys.executable, "-c", READER], stdin=read, stdout=subprocess.PIPE
+        )
+        os.close(read)
+        self._send = trio.lowlevel.FdStream(write)
+        idle, _keep = os.pipe()
+        self.connection = Connection(trio.lowlevel.FdStream(idle), self._send)
+
+    async def lines(self) -> int:
+        await self._send.aclose()
+        assert self._reader.stdout is not None
+        count = int(self._reader.stdout.read())
+        self._reader.wait()
+        return count
+
+
 async def wire_rate(seconds: float) -> Row:
-    """Small events of one session through a connection and a pipe to a process that reads."""
-    read, write = os.pipe()
-    reader = subprocess.Popen([sys.executable, "-c", READER], stdin=read, stdout=subprocess.PIPE)
-    os.close(read)
-    send = trio.lowlevel.FdStream(write)
-    idle, _keep = os.pipe()
-    connection = Connection(trio.lowlevel.FdStream(idle), send)
-    names = {"session": "s_3f9a61c27e05", "turn": "t_8c04be7d1f36", "item": "t_8c04be7d1f36.1.m"}
-    began = time.perf_counter()
-    count = 0
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.run, Methods())
-        while (now := time.perf_counter()) < began + seconds:
-            for _ in range(50):
-                count += 1
-                event = ItemDelta(seq=2, n=count, ts=now, kind="message", text="word ", **names)
-                # Alone on its line: what a reader that keeps up gets.
-                await connection.notify("s", "event", json.loads(DeltaLine(event).line())["params"])
-        nursery.cancel_scope.cancel()
-    spent = time.perf_counter() - began
-    await send.aclose()
-    assert reader.stdout is not None
-    got = int(reader.stdout.read())
-    reader.wait()
-    return Row("events through a connection, re-encoded", "1/s", got / spent)
-
-
-async def merged_rate(seconds: float) -> Row:
-    """The same by the way that the server's pumps go."""
-    read, write = os.pipe()
-    reader = subprocess.Popen([sys.executable, "-c", READER], stdin=read, stdout=subprocess.PIPE)
-    os.close(read)
-    send = trio.lowlevel.FdStream(write)
-    idle, _keep = os.pipe()
-    connection = Connection(trio.lowlevel.FdStream(idle), send)
+    """Small events of one session, by the way that the server's pumps go."""
+    counted = Counted()
     names = {"session": "s_3f9a61c27e05", "turn": "t_8c04be7d1f36"}
     began = time.perf_counter()
     count = 0
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(connection.run, Methods())
+        nursery.start_soon(counted.connection.run, Methods())
         while (now := time.perf_counter()) < began + seconds:
             for _ in range(32):
                 count += 1
                 # Two items in turn, so that nothing can be merged: each event is a line.
+                item = f"i{count % 2}"
                 event = ItemDelta(
-                    seq=2,
-                    n=count,
-                    ts=now,
-                    kind="message",
-                    text="word ",
-                    item=f"i{count % 2}",
-                    **names,
+                    seq=2, n=count, ts=now, kind="message", text="word ", item=item, **names
                 )
-                await connection.send("s", DeltaLine(event))
+                await counted.connection.send("s", DeltaLine(event))
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     spent = time.perf_counter() - began
-    await send.aclose()
-    assert reader.stdout is not None
-    got = int(reader.stdout.read())
-    reader.wait()
     return Row(
-        "small events to one reading client, through a pump's door", "1/s", got / spent, 50_000
+        "small events to one reading client, a line each",
+        "1/s",
+        await counted.lines() / spent,
+        50_000,
     )
 
 
@@ -190,7 +173,9 @@ async def fairness() -> list[Row]:
     ]
 
 
-async def stream_forever(stream: trio.SocketStream, seen: dict[str, float]) -> None:
+async def stream_forever(
+    stream: trio.SocketStream, seen: dict[str, float], gone: trio.Event
+) -> None:
     """Answer as an OpenAI server that never stops, and note when the client is gone."""
     head = (
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -207,6 +192,7 @@ async def stream_forever(stream: trio.SocketStream, seen: dict[str, float]) -> N
         while await stream.receive_some():
             pass
         seen["gone"] = time.perf_counter()
+        gone.set()
         nursery.cancel_scope.cancel()
 
     try:
@@ -217,44 +203,53 @@ async def stream_forever(stream: trio.SocketStream, seen: dict[str, float]) -> N
                 await stream.send_all(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
     except* trio.BrokenResourceError:
         seen.setdefault("gone", time.perf_counter())
+        gone.set()
 
 
 async def unread(seconds: float) -> list[Row]:
     """A client that never reads, a provider that never stops."""
     seen: dict[str, float] = {}
+    gone = trio.Event()
     async with trio.open_nursery() as nursery:
+        answer = functools.partial(stream_forever, seen=seen, gone=gone)
         listeners = await nursery.start(
-            lambda task_status: trio.serve_tcp(
-                lambda stream: stream_forever(stream, seen),
-                0,
-                host="127.0.0.1",
-                task_status=task_status,
-            )
+            functools.partial(trio.serve_tcp, answer, 0, host="127.0.0.1")
         )
         port = listeners[0].socket.getsockname()[1]
         table = f'[providers.forever]\nbase_url = "http://127.0.0.1:{port}/v1"\napi_key_env = "NOBODY_API_KEY"\n'
         os.environ["NOBODY_API_KEY"] = "none"
         async with served("--on-eof", "cancel", settings=table) as peer:
-            rows = await _unread(peer, seconds, seen)
+            rows = await _unread(peer, seconds, seen, gone)
         nursery.cancel_scope.cancel()
     return rows
 
 
-async def _unread(peer: Peer, seconds: float, seen: dict[str, float]) -> list[Row]:
+async def filled(peer: Peer) -> int:
+    """Wait until the queues are full, and return the memory then; a turn waits 30 s at most."""
+    sizes = [0, peer.resident_bytes()]
+    for _ in range(20):
+        if sizes[-1] - sizes[-2] < 500_000:
+            break
+        await trio.sleep(1)
+        sizes.append(peer.resident_bytes())
+    return sizes[-1]
+
+
+async def _unread(
+    peer: Peer, seconds: float, seen: dict[str, float], gone: trio.Event
+) -> list[Row]:
     await peer.call("initialize")
     session = (await peer.call("session/create", model="forever:m"))["session"]
     turn = (await peer.call("turn/start", session=session, prompt="x"))["turn"]
-    await trio.sleep(3)
-    before = highest = peer.resident_bytes()
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
+    first = peer.resident_bytes()
+    before, highest = await filled(peer), 0
+    for _ in range(int(seconds * 4)):
         await trio.sleep(0.25)
         highest = max(highest, peer.resident_bytes())
     began = time.perf_counter()
     await peer.send("turn/cancel", turn=turn)
     with trio.move_on_after(5):
-        while "gone" not in seen:
-            await trio.sleep(0.001)
+        await gone.wait()
     cancelled = seen.get("gone", began + 5) - began
     assert peer.process.stdin is not None
     began = time.perf_counter()
@@ -263,7 +258,12 @@ async def _unread(peer: Peer, seconds: float, seen: dict[str, float]) -> list[Ro
     gone = time.perf_counter() - began
     return [
         Row(
-            f"never-reading client: growth in {seconds:g} s at full production",
+            "never-reading client: what fills until the provider waits",
+            "MB",
+            (before - first) / 1e6,
+        ),
+        Row(
+            f"never-reading client: growth after that, in {seconds:g} s",
             "MB",
             (highest - before) / 1e6,
             None,
@@ -313,7 +313,6 @@ async def first_answer(rounds: int) -> Row:
 async def measure(seconds: float) -> list[Row]:
     return [
         await first_answer(7),
-        await merged_rate(2),
         await wire_rate(2),
         await whole_rate(100_000),
         *await fairness(),

@@ -154,9 +154,7 @@ def edit(tmp_path) -> Callable[..., Any]:
             nursery.start_soon(serve)
             editor = Editor(ours, ours)
             if initialize:
-                await editor.call(
-                    "initialize", protocolVersion=1, clientCapabilities=capabilities
-                )
+                await editor.call("initialize", protocolVersion=1, clientCapabilities=capabilities)
             yield editor
             await ours.send_eof()
             await editor.rest()

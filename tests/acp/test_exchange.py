@@ -99,8 +99,9 @@ async def test_permission_decides_whether_a_tool_runs(edit, option, status):
         (asked,) = editor.requests
         assert asked["params"]["sessionId"] == session
         assert asked["params"]["toolCall"]["status"] == "pending"
-        assert asked["params"]["toolCall"]["toolCallId"] == (
-            editor.updates("tool_call")[0]["toolCallId"]
+        assert (
+            asked["params"]["toolCall"]["toolCallId"]
+            == (editor.updates("tool_call")[0]["toolCallId"])
         )
         assert [each["kind"] for each in asked["params"]["options"]] == [
             "allow_once",
@@ -260,7 +261,9 @@ async def test_session_is_loaded_by_another_process(edit):
             each["toolCallId"] for each in live if each["sessionUpdate"] == "tool_call"
         ]
         assert {each["status"] for each in editor.updates("tool_call_update")} == {"completed"}
-        said = {each["messageId"] for each in live if each["sessionUpdate"] == "agent_message_chunk"}
+        said = {
+            each["messageId"] for each in live if each["sessionUpdate"] == "agent_message_chunk"
+        }
         again = [each["messageId"] for each in editor.updates("agent_message_chunk")]
         assert said == set(again[:1])
         assert "result" in editor.seen[-1]
@@ -344,9 +347,7 @@ async def test_model_is_chosen_between_prompts_and_kept(edit):
         )
         (option,) = told["configOptions"]
         assert option["currentValue"] == "scripted:tokens?tokens=2"
-        assert {"scripted:echo", "scripted:demo"} <= {
-            each["value"] for each in option["options"]
-        }
+        assert {"scripted:echo", "scripted:demo"} <= {each["value"] for each in option["options"]}
         await editor.ask(session, "Two.")
         await editor.ask(other, "Three.")
         assert editor.text() == "One.w1 w2Three."
@@ -444,7 +445,9 @@ async def test_empty_prompt_is_refused(edit):
     """A prompt without content is the client's mistake."""
     async with edit() as editor:
         session = await editor.new()
-        assert (await editor.error("session/prompt", sessionId=session, prompt=[]))["code"] == -32602
+        assert (await editor.error("session/prompt", sessionId=session, prompt=[]))[
+            "code"
+        ] == -32602
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from actrio.errors import (
 )
 from actrio.http import HttpLimits, HttpSettings, _problems
 from actrio.http._call import Call
-from actrio.http._operations import Operation, make_router
+from actrio.http._operations import Operation, make_paths
 from actrio.http._problems import problem, refusal_of
 from actrio.http._routes import all_operations
 
@@ -112,7 +112,7 @@ async def test_a_broken_endpoint_harms_only_its_own_request(serving):
         operation = Operation(
             id="x", method="GET", path="/broken", summary="", tag="", endpoint=broken
         )
-        service.app._front._router = make_router((operation, *all_operations()))
+        service.app._front._paths = make_paths((operation, *all_operations()))
         async with service.client() as client:
             answer = await client.get("/broken")
             assert answer.status_code == 500

@@ -173,6 +173,29 @@ async def test_an_idle_stream_is_kept_alive(serving):
     assert got.startswith(b"retry: ")
 
 
+async def test_too_many_listeners_of_one_session_are_refused_before_the_head(
+    serving, request_bytes
+):
+    """429 for one more; a turn that is sent then is accepted all the same, as 202."""
+    async with serving() as service, service.client() as client:
+        session = await opened(client)
+        held = []
+        for _ in range(64):
+            stream = await service.raw()
+            await stream.send_all(request_bytes("GET", f"/v1/sessions/{session}/events"))
+            assert b" 200 " in await stream.receive_some(4096)
+            held.append(stream)
+        refused = await client.get(f"/v1/sessions/{session}/events")
+        assert refused.status_code == 429
+        assert refused.json()["limit"] == 64
+        accepted = await client.post(
+            f"/v1/sessions/{session}/turns", json={"prompt": "Hi."}, headers=EVENTS
+        )
+        assert accepted.status_code == 202
+        for stream in held:
+            await stream.aclose()
+
+
 async def test_a_native_turn_goes_on_without_its_client(serving):
     """The client leaves in the middle; the turn ends by itself and is there to be read."""
     agent = Agent("slow", model="scripted:tokens?tokens=20&itl=20ms")

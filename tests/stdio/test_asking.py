@@ -255,3 +255,20 @@ async def test_unusable_schema_is_refused_at_once(talk):
         error = await client.error("session/create", tools=[wrong])
         assert error["code"] == -32602
         assert "look_up" in error["message"]
+
+
+async def test_draining_still_hears_decisions(talk, agents):
+    """After shutdown new requests are refused, but what running turns wait for can be decided."""
+    async with talk(agents, declare={"capabilities": {"approval": True}}) as client:
+        session, _ = await turn_of(client, "wiper")
+        asked = await client.until("approval.requested")
+        while not client.requests:
+            await client.receive()
+        assert (await client.call("shutdown"))["turns"] == 1
+        assert (await client.error("session/list"))["data"]["kind"] == "conflict"
+        request = client.requests[0]
+        await client.send({"id": request["id"], "result": {"decision": "approved"}})
+        resolved = await client.until("approval.resolved")
+        assert (resolved["approval"], resolved["decision"]) == (asked["approval"], "approved")
+        await client.until("turn.completed")
+        assert session == resolved["session"]

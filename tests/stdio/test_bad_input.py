@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import random
+import importlib.util
+from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actrio.rpc import ConnectionLimits
-from actrio.runtime import Settings
-from actrio.stdio import WireRules, serve_stdio
 
 DEEP = b"[" * 200 + b"]" * 200
 
@@ -62,106 +58,27 @@ async def test_the_table_of_bad_input(talk, line, id, code):
         assert client.answers.get(None, []) == []
 
 
-# Mutation of valid lines
-
-VALID = [
-    {"id": 1, "method": "initialize", "params": {"capabilities": {"tools": True}}},
-    {"id": 2, "method": "session/create", "params": {"id": "s", "model": "scripted:tokens"}},
-    {"id": 3, "method": "turn/start", "params": {"session": "s", "prompt": "Hi", "wait": True}},
-    {
-        "id": 4,
-        "method": "turn/start",
-        "params": {"session": "s", "parts": [{"type": "text", "text": "é"}]},
-    },
-    {"id": "5", "method": "turn/wait", "params": {"turn": "t_1", "session": "s"}},
-    {"id": 6, "method": "turn/cancel", "params": {"turn": "t_1", "reason": "x"}},
-    {"id": 7, "method": "session/subscribe", "params": {"session": "s", "from": 0}},
-    {"id": 8, "method": "session/history", "params": {"session": "s", "limit": 3}},
-    {"id": 9, "method": "agent/register", "params": {"name": "a", "tools": [{"name": "t"}]}},
-    {
-        "id": 10,
-        "method": "approval/resolve",
-        "params": {"session": "s", "approval": "a", "decision": "denied"},
-    },
-    {"id": 11, "method": "blob/read", "params": {"blob": "b_" + "0" * 40}},
-    {"id": 12, "method": "runtime/stats"},
-    {"id": 13, "method": "session/close", "params": {"session": "s"}},
-    {"id": 14, "method": "session/list", "params": {}},
-    {"method": "flow/ack", "params": {"session": "s", "seq": 3}},
-    {"method": "$/cancelRequest", "params": {"id": 3}},
-    {"id": "srv-1", "result": {"decision": "approved"}},
-]
-
-VALUES = [None, True, -1, 0.5, 2**63, "", "s", "x" * 300, [], {}, [None], {"a": 1}, "\u2028"]
+# Damage to valid lines: tools/fuzz.py --stdio does the same for hours
 
 
-def mutated(rng: random.Random) -> bytes:
-    """Return a valid line with some damage."""
-    message = json.loads(json.dumps(rng.choice(VALID)))
-    for _ in range(rng.randrange(3)):
-        place = message
-        while isinstance(place, dict) and place and rng.random() < 0.6:
-            inner = rng.choice(list(place.values()))
-            if not isinstance(inner, dict) or not inner:
-                break
-            place = inner
-        key = rng.choice([*place, "extra"])
-        if rng.random() < 0.3:
-            place.pop(key, None)
-        else:
-            place[key] = copy.deepcopy(rng.choice(VALUES))
-    line = json.dumps(message, ensure_ascii=rng.random() < 0.5).encode("utf-8", "replace")
-    if rng.random() < 0.3:
-        at = rng.randrange(len(line) + 1)
-        line = (
-            line[:at] + rng.choice([b"\xff", b"{", b"]", b'"', b"\\", b"\n", b"\x00"]) + line[at:]
-        )
-    return line + b"\n"
+@pytest.fixture(scope="module")
+def fuzz():
+    """Load tools/fuzz_stdio.py."""
+    place = Path(__file__).parents[2] / "tools" / "fuzz_stdio.py"
+    spec = importlib.util.spec_from_file_location("fuzz_stdio", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(seed=st.integers(0, 2**32))
-def test_mutated_lines_never_bring_it_down(seed):
+def test_damaged_lines_never_bring_it_down(fuzz, seed):
     """Damaged lines are answered within the rules, and the next good request is served."""
-    trio.run(converse, seed)
-
-
-async def converse(seed: int) -> None:
-    rng = random.Random(seed)
-    rules = WireRules(whole=False)
-    ours, theirs = trio.testing.memory_stream_pair()
-    code = None
-
-    async def serve() -> None:
-        nonlocal code
-        code = await serve_stdio(Settings(), stdin=theirs, stdout=theirs, env={})
-        await theirs.aclose()
-
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve)
-            lines = [json.dumps(VALID[0]).encode() + b"\n"]
-            lines += [mutated(rng) for _ in range(30)]
-            lines.append(b'{"id":"last","method":"ping"}\n')
-            received = b""
-            for line in lines:
-                for one in line.splitlines(keepends=True):
-                    rules.sent(loaded(one))
-                await ours.send_all(line)
-            while b'"last"' not in received:
-                received += await ours.receive_some()
-            await ours.send_eof()
-            while data := await ours.receive_some():
-                received += data
-    assert code == 0
-    for one in received.splitlines():
-        rules.received(json.loads(one), line_bytes=len(one))
+    rules = trio.run(fuzz.converse, seed, 30)
     assert rules.problems == []
-    assert set(rules.unanswered) == set()
-
-
-def loaded(line: bytes):
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+    assert rules.unanswered == []

@@ -123,6 +123,29 @@ async def test_subscription_replays_and_goes_live_without_gap_or_duplicate(talk)
         assert client.events == []
 
 
+async def test_bookmark_ahead_of_the_session_is_refused(talk):
+    """A number that no event has yet would leave events out unsaid."""
+    async with talk() as client:
+        session = await created(client)
+        error = await client.error("session/subscribe", session=session, **{"from": 7})
+        assert (error["code"], error["data"]["pointers"]) == (-32602, ["/from"])
+        # The subscription that there was goes on.
+        result = await client.call("turn/start", session=session, prompt="x", wait=True)
+        assert client.events[-1]["result"] == result
+
+
+async def test_steering_ends_with_the_turn_that_took_it_in(talk, autojump_clock):
+    """What a running turn takes in has no events of its own; waiting for it works all the same."""
+    async with talk() as client:
+        session = await created(client, "scripted:tokens?itl=20ms&tokens=20")
+        first = (await client.call("turn/start", session=session, prompt="x"))["turn"]
+        await client.until("item.delta")
+        steering = await client.call("turn/steer", session=session, prompt="this way")
+        result = await client.call("turn/wait", turn=steering["turn"])
+        assert result["outcome"] == "completed"
+        await client.call("turn/wait", turn=first)
+
+
 async def test_created_again_it_goes_on_behind_its_bookmark(talk):
     """A session that was let go of is opened again by session/create, and replays what is asked."""
     async with talk() as client:

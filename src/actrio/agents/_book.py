@@ -34,6 +34,10 @@ class TurnBook(Protocol):
         """
         ...
 
+    def kept(self, results: tuple[ToolResult, ...]) -> tuple[ToolResult, ...]:
+        """Return the results of the step in work as they are on record: without secrets."""
+        ...
+
     async def settle(self) -> None:
         """Wait while a pacing reader has no room for the events of what was written."""
         ...

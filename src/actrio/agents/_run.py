@@ -265,10 +265,9 @@ class TurnRun:
 
     async def _run_tools(self, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:
         former = self._interrupted
-        results = former.results if former is not None else {}
+        self._ledger = CallLedger(calls, former.results if former is not None else {})
         self._interrupted = None
-        self._ledger = CallLedger(calls, results)
-        return await run_calls(
+        results = await run_calls(
             calls,
             self._prepared.tools,
             session=self._session,
@@ -279,6 +278,8 @@ class TurnRun:
             desk=self,
             ledger=self._ledger,
         )
+        # What a model is shown it may repeat, and its deltas are told as they come.
+        return self._book.kept(results)
 
     async def _write(self, *records: Record, sync: bool = False, keep: bool = False) -> None:
         """Write what was kept back, and ``records`` behind it.

@@ -39,6 +39,7 @@ Examples:
   git diff | actrio run - --agent agents/reviewer.yaml
   actrio run --json "Say hello." | jq -r 'select(.type == "item.delta").text'
   actrio run -a my_package.agents:weather "Weather in Paris?"
+  actrio run --input questions.jsonl --parallel 16 --output answers.jsonl
 """
 
 CHAT_EPILOGUE = """\
@@ -92,15 +93,18 @@ _COMMON = Common()
 
 
 async def run(
-    prompt: str,
+    prompt: str | None = None,
     /,
     *,
     json: bool = False,
     session: str | None = None,
+    input: str | None = None,
+    parallel: Annotated[int, Parameter(validator=cyclopts.validators.Number(gte=1, lte=1000))] = 8,
+    output: Path | None = None,
     who: Who = _NOBODY,
     common: Common = _COMMON,
 ) -> int:
-    """Ask once and stream the answer to standard output.
+    """Ask once and stream the answer to standard output; or ask many times, with --input.
 
     Parameters
     ----------
@@ -110,10 +114,18 @@ async def run(
         Write the turn's events as JSON lines instead of text.
     session
         Go on with the session of this name, which is kept; by default nothing is kept.
+    input
+        A file with a prompt in each line (- is standard input): a JSON string, or an object with
+        prompt and, where wanted, id, session, agent, model. Results are JSON lines in its order.
+    parallel
+        With --input: how many lines run at a time.
+    output
+        With --input: the file for the results. A run that was interrupted goes on with it.
     """
-    from actrio.cli._run import run_once
+    from actrio.cli._run import RunOptions, run_as_told
 
-    return await run_once(prompt, as_json=json, session=session, who=who, common=common)
+    options = RunOptions(prompt, json, session, input, parallel, output)
+    return await run_as_told(options, who=who, common=common)
 
 
 async def chat(*, session: str | None = None, who: Who = _NOBODY, common: Common = _COMMON) -> int:

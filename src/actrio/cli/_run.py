@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import attrs
 import trio
 
 from actrio.cli._app import STANDARD_INPUT
@@ -24,9 +26,20 @@ from actrio.wire import event_to_json
 if TYPE_CHECKING:
     from actrio.cli._app import Common, Who
 
-__all__ = ["Decide", "load", "nobody_decides", "play", "run_once"]
+__all__ = [
+    "FREE_ENDS",
+    "Decide",
+    "RunOptions",
+    "conclude",
+    "load",
+    "nobody_decides",
+    "play",
+    "run_as_told",
+    "run_once",
+    "say_choice",
+]
 
-_FREE_ENDS = frozenset({"end_turn", "short_circuit"})
+FREE_ENDS = frozenset({"end_turn", "short_circuit"})
 
 
 def load(who: Who | None, common: Common) -> LoadedSettings:
@@ -41,6 +54,54 @@ Decide = Callable[
     [ApprovalRequested], Awaitable[tuple[Literal["approved", "denied", "answered"], str]]
 ]
 """Has a person decide: the decision, and the answer or the reason."""
+
+
+@attrs.frozen(slots=True)
+class RunOptions:
+    """What was said about what to ask: one prompt, or a file of them."""
+
+    prompt: str | None
+    as_json: bool
+    session: str | None
+    source: str | None
+    parallel: int
+    output: Path | None
+
+
+async def run_as_told(options: RunOptions, *, who: Who, common: Common) -> int:
+    """Run one turn, or a batch of them, and return the exit code.
+
+    Raises:
+        InvalidRequest: Neither was asked for, or both.
+    """
+    if options.source is None:
+        if options.prompt is None:
+            raise InvalidRequest(
+                "There is nothing to ask.",
+                remedy='Write actrio run "PROMPT", or actrio run --input FILE.jsonl.',
+            )
+        if options.output is not None:
+            raise InvalidRequest(
+                "--output is for the results of --input.", remedy="Redirect with > instead."
+            )
+        return await run_once(
+            options.prompt,
+            as_json=options.as_json,
+            session=options.session,
+            who=who,
+            common=common,
+        )
+    for given, what, remedy in (
+        (options.prompt, "a prompt", "Write it as a line of the input."),
+        (options.as_json, "--json", "Results of --input are JSON lines anyway."),
+        (options.session, "--session", 'Name it in the lines: {"prompt": …, "session": …}.'),
+    ):
+        if given:
+            raise InvalidRequest(f"--input and {what} do not go together.", remedy=remedy)
+    from actrio.cli._batch import BatchPlan, run_batch
+
+    plan = BatchPlan(source=options.source, parallel=options.parallel, output=options.output)
+    return await run_batch(plan, who=who, common=common)
 
 
 async def run_once(
@@ -128,7 +189,7 @@ async def conclude(result: TurnResult, outlet: Outlet) -> int:
         raise result.error
     if remark := ending_of(result):
         await outlet.complain(remark)
-    return 0 if result.stop_reason in _FREE_ENDS else 1
+    return 0 if result.stop_reason in FREE_ENDS else 1
 
 
 async def read_prompt(prompt: str, outlet: Outlet) -> str:

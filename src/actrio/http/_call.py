@@ -20,6 +20,7 @@ from actrio.wire import json_line
 if TYPE_CHECKING:
     from actrio.http._connection import ClientStream
     from actrio.http._desk import Desk
+    from actrio.http._operations import Operation
 
 __all__ = ["Answer", "Call", "Gone", "Receive", "Refused", "Send", "json_answer"]
 
@@ -74,6 +75,7 @@ class Call:
         "desk",
         "headers",
         "method",
+        "operation",
         "path",
         "request_id",
         "scope",
@@ -94,6 +96,7 @@ class Call:
         self.caller = Caller("")
         self.path: dict[str, str] = {}
         self.template = ""
+        self.operation: Operation | None = None  # once its path and method are known
         self.started = False
         self.body_complete = False
         self._receive = receive
@@ -212,9 +215,16 @@ class Call:
         self.started = True
         if self._together is not None:
             self._together.hold()
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": list(headers)}
-        )
+        told = [*headers, (b"x-request-id", self.request_id.encode())]
+        if origin := self.caller.origin:
+            told += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"origin")]
+        self.desk.answered[self.template, self.method[:8], status] += 1
+        await self._send({"type": "http.response.start", "status": status, "headers": told})
+
+    def settle(self) -> None:
+        """Say that this call will last, so that its connection keeps as little as it can."""
+        if self._together is not None:
+            self._together.settle()
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Send a piece of an answer's body."""

@@ -8,7 +8,6 @@ lets a refused client read its refusal, and a door through which the server can 
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import trio
@@ -49,8 +48,9 @@ class ClientStream:
         self._ended = False
         self._eof = False
         self._reading = False
-        self._drained = trio.Event()
-        self._cut = trio.CancelScope()
+        self._drained: trio.Event | None = None
+        self._patience: trio.CancelScope | None = None  # of the head that is awaited
+        self._writing: trio.CancelScope | None = None
         self._held: list[bytes] | None = None
 
     # -- told by the application -----------------------------------------------------------------
@@ -64,6 +64,11 @@ class ClientStream:
     def call_ended(self) -> None:
         """Its answer is out."""
         self.calls -= 1
+
+    def settle(self) -> None:
+        """The call in work will last: nothing is kept that only matters between calls."""
+        if self._patience is not None:
+            self._patience.cancel(reason="the head has come")
 
     def hold(self) -> None:
         """Keep what is written until `release`, so that a head travels with what follows it."""
@@ -83,7 +88,8 @@ class ClientStream:
     def cut(self) -> None:
         """End it now, also in the middle of a write."""
         self._broken = True
-        self._cut.cancel(reason="the server cuts the connection")
+        if self._writing is not None:
+            self._writing.cancel(reason="the server cuts the connection")
 
     # -- the stream --------------------------------------------------------------------------------
 
@@ -96,12 +102,15 @@ class ClientStream:
 
     async def _receive(self, max_bytes: int) -> bytes:
         while True:
-            deadline = math.inf
+            data: bytes | None = None
             if self.calls == 0 and self._head_began is not None:
                 deadline = self._head_began + self._limits.head_seconds
-            with trio.CancelScope(deadline=deadline) as patience:
+                with trio.CancelScope(deadline=deadline) as self._patience:
+                    data = bytes(await self._stream.receive_some(max_bytes))
+                self._patience = None
+            else:
                 data = bytes(await self._stream.receive_some(max_bytes))
-            if patience.cancelled_caught:
+            if data is None:
                 if self.calls == 0 and self._head_began is not None:
                     await self._too_slow()
                 continue
@@ -109,7 +118,8 @@ class ClientStream:
                 # Nobody reads it any more; see `aclose`.
                 if data:
                     continue
-                self._drained.set()
+                if self._drained is not None:
+                    self._drained.set()
             if not data:
                 self._eof = True
             elif self.calls == 0:
@@ -132,9 +142,10 @@ class ClientStream:
             return
         for start in range(0, len(data), _PIECE_BYTES):
             patience = trio.CancelScope(deadline=trio.current_time() + self._limits.write_seconds)
-            self._cut = patience
+            self._writing = patience
             with patience:
                 await self._stream.send_all(data[start : start + _PIECE_BYTES])
+            self._writing = None
             if patience.cancelled_caught or self._broken:
                 # Half a frame may be out: nothing sensible can follow it.
                 self._broken = True
@@ -159,6 +170,7 @@ class ClientStream:
         """Read what the client still sends, until it has noticed our end."""
         with trio.move_on_after(_LINGER_SECONDS):
             if self._reading:
+                self._drained = trio.Event()
                 await self._drained.wait()
                 return
             count = 0

@@ -7,7 +7,7 @@ import secrets
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import trio
 
@@ -72,9 +72,7 @@ class Desk:
         return f"req_{secrets.token_hex(8)}"
 
     @asynccontextmanager
-    async def held(
-        self, id: str, *, mode: Literal["detach", "after_turn", "cancel"] = "detach"
-    ) -> AsyncIterator[Session]:
+    async def held(self, id: str) -> AsyncIterator[Session]:
         """Hold a session that there is for the length of a block; its turns are left alone.
 
         Raises:
@@ -85,7 +83,7 @@ class Desk:
         try:
             yield session
         finally:
-            await self.runtime.close_session(id, mode=mode)
+            await self.runtime.close_session(id, mode="detach")
 
     def remember_turn(self, accepted: TurnAccepted) -> None:
         """Know later which session a turn belongs to."""
@@ -112,9 +110,8 @@ class Desk:
                 data={"param": "model"},
             )
 
-    @contextmanager
-    def counted(self, caller: str) -> Iterator[None]:
-        """Count a call in work.
+    def enter(self, caller: str) -> None:
+        """Count a call in work, until `leave`.
 
         Raises:
             Refused: The service (503) or this caller (429) has as many as it may.
@@ -128,13 +125,13 @@ class Desk:
         self.calls += 1
         self.peak_calls = max(self.peak_calls, self.calls)
         self.by_caller[caller] += 1
-        try:
-            yield
-        finally:
-            self.calls -= 1
-            self.by_caller[caller] -= 1
-            if not self.by_caller[caller]:
-                del self.by_caller[caller]
+
+    def leave(self, caller: str) -> None:
+        """A call is over."""
+        self.calls -= 1
+        self.by_caller[caller] -= 1
+        if not self.by_caller[caller]:
+            del self.by_caller[caller]
 
     @contextmanager
     def facade_turn(self) -> Iterator[None]:

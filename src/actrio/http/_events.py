@@ -6,9 +6,11 @@ carry no id: after a break, ``item.completed`` stands for those that were missed
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from actrio.errors import NotFound
+from actrio.feeds import Subscription
 from actrio.http._call import Answer, Call, json_answer
 from actrio.http._native_types import EventsPage
 from actrio.http._operations import Operation, Parameter, Reply
@@ -51,44 +53,41 @@ async def follow_turn(
     """Stream a turn's events to whoever started it; it waits for this reader, within bounds.
 
     *Cancellation*: the turn goes on, or is cancelled, as ``on_disconnect`` says.
+
+    Raises:
+        Overloaded: The session has as many subscribers as it may; nothing was sent.
     """
     settings = call.desk.settings
     stream = EventStream(call, status=settings.stream_status, headers=headers)
 
-    async def produce(stream: EventStream) -> None:
-        await stream.send(retry_frame(settings.retry_ms, call.desk.jitter))
-        await _send_events(call, stream, session, _begin(accepted), accepted.turn, pace=True)
-
-    try:
-        await stream.run(produce, last_words=stopping_frame)
-    finally:
-        if stream.gone and settings.on_disconnect == "cancel":
-            session.cancel(accepted.turn, reason="client_gone")
+    async with session.subscribe(_begin(accepted), pace=True) as events:
+        try:
+            await stream.run(
+                partial(_send_events, call, session, events, accepted.turn),
+                last_words=stopping_frame,
+            )
+        finally:
+            if stream.gone and settings.on_disconnect == "cancel":
+                session.cancel(accepted.turn, reason="client_gone")
 
 
 async def _send_events(
-    call: Call,
-    stream: EventStream,
-    session: Session,
-    from_seq: int | None,
-    turn: str | None,
-    *,
-    pace: bool = False,
+    call: Call, session: Session, events: Subscription, turn: str | None, stream: EventStream
 ) -> None:
-    async with session.subscribe(from_seq, pace=pace) as events:
-        async for event in events:
-            if isinstance(event, Gap):
-                await stream.send(event_frame(event))
-                view = await call.desk.runtime.view(session.id)
-                await stream.send(named_frame("snapshot", json_line(view_to_dict(view))))
-                if turn is not None and not _runs(view.turns, turn):
-                    return
-                continue
-            if turn is not None and event.turn != turn:
-                continue
+    await stream.send(retry_frame(call.desk.settings.retry_ms, call.desk.jitter))
+    async for event in events:
+        if isinstance(event, Gap):
             await stream.send(event_frame(event))
-            if turn is not None and isinstance(event, TERMINAL_EVENTS):
+            view = await call.desk.runtime.view(session.id)
+            await stream.send(named_frame("snapshot", json_line(view_to_dict(view))))
+            if turn is not None and not _runs(view.turns, turn):
                 return
+            continue
+        if turn is not None and event.turn != turn:
+            continue
+        await stream.send(event_frame(event))
+        if turn is not None and isinstance(event, TERMINAL_EVENTS):
+            return
 
 
 def _runs(turns: object, turn: str) -> bool:
@@ -104,15 +103,10 @@ async def _stream(call: Call) -> Answer | None:
     desk = call.desk
     if turn is not None and await _is_over(call, name, turn, from_seq or 0):
         return Answer(204)
-    async with desk.held(name) as session:
-        stream = EventStream(call)
-
-        async def produce(stream: EventStream) -> None:
-            await stream.send(retry_frame(desk.settings.retry_ms, desk.jitter))
-            start = 0 if turn is not None and from_seq is None else from_seq
-            await _send_events(call, stream, session, start, turn)
-
-        await stream.run(produce, last_words=stopping_frame)
+    start = 0 if turn is not None and from_seq is None else from_seq
+    async with desk.held(name) as session, session.subscribe(start) as events:
+        send = partial(_send_events, call, session, events, turn)
+        await EventStream(call).run(send, last_words=stopping_frame)
     return None
 
 

@@ -17,7 +17,7 @@ from actrio.errors import ActrioError
 from actrio.http._call import Answer, Call, Gone, Receive, Refused, Send
 from actrio.http._desk import Desk
 from actrio.http._gate import OPEN_PATHS, Denied, admit
-from actrio.http._operations import Operation, make_router
+from actrio.http._operations import Operation, make_paths
 from actrio.http._problems import Refusal, openai_error, problem, refusal_headers, refusal_of
 from actrio.telemetry import redact
 from actrio.wire import json_line
@@ -46,7 +46,7 @@ class Front:
 
     def __init__(self, desk: Desk, operations: Sequence[Operation]) -> None:
         self._desk = desk
-        self._router = make_router(operations)
+        self._paths = make_paths(operations)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -67,30 +67,15 @@ class Front:
                 return
 
     async def _serve(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        request_id = self._desk.new_request_id()
-        origin = ""
-
-        async def sent(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                headers = [*message["headers"], (b"x-request-id", request_id.encode())]
-                if origin:
-                    headers.append((b"access-control-allow-origin", origin.encode()))
-                    headers.append((b"vary", b"origin"))
-                message["headers"] = headers
-                key = (call.template, call.method[:8], message["status"])
-                self._desk.answered[key] += 1
-            await send(message)
-
-        call = Call(self._desk, scope, receive, sent, request_id)
-        scope["actrio.call"] = call
+        call = Call(self._desk, scope, receive, send, self._desk.new_request_id())
         refusal: Refusal | None = None
         try:
             peer = (scope.get("client") or ("unknown", 0))[0]
             caller = admit(scope["path"], call.headers, peer, self._desk.rules)
             if isinstance(caller, Denied):
                 raise Refused(_denied(caller))
-            call.caller, origin = caller, caller.origin
-            await self._dispatch(call, receive, sent)
+            call.caller = caller
+            await self._dispatch(call)
         except Gone:
             return
         except Refused as error:
@@ -102,15 +87,21 @@ class Front:
         if refusal is not None:
             await self._refuse(call, refusal)
 
-    async def _dispatch(self, call: Call, receive: Receive, send: Send) -> None:
+    async def _dispatch(self, call: Call) -> None:
         if call.method == "OPTIONS" and call.caller.origin:
             await call.answer(Answer(204, headers=_PREFLIGHT))
             return
         path = call.scope["path"]
         if self._desk.stops.begun and path not in OPEN_PATHS:
             raise Refused(_stopping())
-        with self._desk.counted(call.caller.name):
-            await self._router(call.scope, receive, send)
+        self._desk.enter(call.caller.name)
+        try:
+            app, parameters = self._paths.find(path)
+            answer = await app.choose(call, parameters).endpoint(call)
+            if answer is not None:
+                await call.answer(answer)
+        finally:
+            self._desk.leave(call.caller.name)
 
     def _unwrapped(self, error: Exception, call: Call) -> Refusal | None:
         """Return the refusal of what came out of a nursery, or of a bug, which is logged."""
@@ -137,7 +128,7 @@ class Front:
             # Its head is out: a cut body is the one honest sign that is left.
             _log.warning("answer cut", request=call.request_id, route=call.template)
             return
-        operation: Operation | None = call.scope.get("actrio.operation")
+        operation = call.operation
         if operation is not None and operation.strict and refusal.status == 422:
             refusal = attrs.evolve(refusal, status=400)
         headers = tuple(refusal_headers(refusal))

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from actrio.http._call import Answer, Call, json_answer
+from actrio.http._native_turns import RUNNING
 from actrio.http._native_types import (
     CloseBody,
     CompactBody,
@@ -69,11 +70,16 @@ async def _delete(call: Call) -> Answer:
 
 async def _close(call: Call) -> Answer:
     body: CloseBody = await call.read(_CLOSE)
-    name = call.path["session"]
-    # Held once more, so that closing is ours to do and its mode counts.
-    async with call.desk.held(name, mode=body.mode), call.while_here():
-        pass
-    return json_answer(view_to_dict(await call.desk.runtime.view(name)))
+    # Other requests may hold it as well, so its turns are ended here and not by letting go.
+    async with call.while_here(), call.desk.held(call.path["session"]) as session:
+        turns = [each for each in (await session.view()).turns if each.state in RUNNING]
+        for each in turns if body.mode == "cancel" else ():
+            session.cancel(each.turn, reason="closed")
+        for each in turns if body.mode != "detach" else ():
+            if body.mode == "cancel" or each.state != "waiting":  # for a person, perhaps for days
+                await session.wait(each.turn)
+        view = await session.view()
+    return json_answer(view_to_dict(view))
 
 
 async def _fork(call: Call) -> Answer:

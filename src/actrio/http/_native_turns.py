@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from actrio.errors import Conflict, InvalidRequest, NotFound
+from actrio.errors import Conflict, InvalidRequest, NotFound, Overloaded
 from actrio.http._call import Answer, Call, Refused, json_answer
 from actrio.http._events import events_location, follow_turn
 from actrio.http._native_types import SteerBody, TurnBody, TurnShown
@@ -17,13 +17,13 @@ from actrio.http._values import result_to_dict
 from actrio.messages import Document, Image, Text, TurnAccepted
 from actrio.sessions import Session
 
-__all__ = ["NATIVE_TURNS", "submit_turn"]
+__all__ = ["NATIVE_TURNS", "RUNNING", "submit_turn"]
 
 _TURN: Final = msgspec.json.Decoder(TurnBody)
 _STEER: Final = msgspec.json.Decoder(SteerBody)
 
 _KEY_CHARACTERS_MAX: Final = 200
-_RUNNING: Final = frozenset({"queued", "running", "waiting"})
+RUNNING: Final = frozenset({"queued", "running", "waiting"})
 
 
 async def _start(call: Call) -> Answer | None:
@@ -32,8 +32,13 @@ async def _start(call: Call) -> Answer | None:
         accepted = await submit_turn(call, session, body)
         location = (b"location", events_location(accepted).encode())
         if call.wants_events:
-            await follow_turn(call, session, accepted, headers=(location,))
-            return None
+            try:
+                await follow_turn(call, session, accepted, headers=(location,))
+            except Overloaded:
+                # Too many listen already. It is accepted all the same: 202, and listen later.
+                pass
+            else:
+                return None
         state = "queued" if accepted.position else "running"
         if accepted.joined:
             turns = (await session.view()).turns
@@ -108,7 +113,7 @@ async def _get(call: Call) -> Answer:
     wait = call.truth("wait") or False
     view = await call.desk.runtime.view(name)
     found = next((each for each in view.turns if each.turn == turn), None)
-    if found is not None and found.state in _RUNNING and not wait:
+    if found is not None and found.state in RUNNING and not wait:
         return json_answer(TurnShown(turn, name, found.state))
     async with call.while_here(), call.desk.held(name) as session:
         result = await session.wait(turn)
@@ -124,7 +129,7 @@ async def _cancel(call: Call) -> Answer:
         found = next((each for each in view.turns if each.turn == turn), None)
         if found is None:
             raise _no_turn(turn)
-        running = found.state in _RUNNING
+        running = found.state in RUNNING
         if running:
             session.cancel(turn)
     return json_answer({"turn": turn, "session": name, "cancelled": running})

@@ -66,7 +66,7 @@ _WITH_BODY: Final[Mapping[int, str]] = {
     422: "A value is understood and cannot be served.",
 }
 _FAILURES: Final[Mapping[int, str]] = {
-    400: "A parameter is wrong.",
+    400: "A value is wrong.",
     404: "There is no such thing.",
     409: "The state does not allow it now.",
     422: "A value is understood and cannot be served.",
@@ -163,7 +163,8 @@ def _responses(operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, An
     if operation.body is not None:
         failures |= _WITH_BODY
     if operation.parameters:
-        failures[400] = _FAILURES[400]
+        status = 400 if operation.strict else 422
+        failures[status] = "A parameter is wrong."
     failures |= {status: _FAILURES[status] for status in operation.fails}
     if operation.strict:
         failures.pop(422, None)

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import attrs
 import msgspec
-from starlette.routing import Route, Router
+from starlette.routing import compile_path
 
 from actrio.errors import NotFound
 from actrio.http._call import Answer, Call, Refused
 from actrio.http._problems import Refusal
 
-__all__ = ["Operation", "Parameter", "Reply", "Shape", "make_router"]
+__all__ = ["Operation", "Parameter", "Paths", "Reply", "Shape", "make_paths"]
 
 Shape = Literal["problem", "openai"]
 """How an operation tells failures."""
@@ -86,19 +86,23 @@ class _PathApp:
 
     def __init__(self, template: str, operations: Sequence[Operation]) -> None:
         self._template = template
-        self._by_method = {each.method: each for each in operations}
+        self._by_method: dict[str, Operation] = {each.method: each for each in operations}
         self._allowed = ", ".join(sorted(self._by_method))
 
-    async def __call__(self, scope: Any, _receive: Any, _send: Any) -> None:
-        call: Call = scope["actrio.call"]
-        call.path = scope["path_params"]
+    def choose(self, call: Call, parameters: dict[str, str]) -> Operation:
+        """Return the operation that a call is for.
+
+        Raises:
+            Refused: The path does not know its method (405).
+        """
+        call.path = parameters
         call.template = self._template
         method = call.method
-        operation = self._by_method.get(method)  # type: ignore[call-overload]
+        operation = self._by_method.get(method)
         if method == "HEAD":
             operation = self._by_method.get("GET")
             operation = None if operation is None or operation.streams else operation
-        scope["actrio.operation"] = operation or next(iter(self._by_method.values()))
+        call.operation = operation or next(iter(self._by_method.values()))
         if operation is None:
             raise Refused(
                 Refusal(
@@ -109,26 +113,43 @@ class _PathApp:
                     headers=((b"allow", self._allowed.encode()),),
                 )
             )
-        answer = await operation.endpoint(call)
-        if answer is not None:
-            await call.answer(answer)
+        return operation
 
 
-async def _no_such_path(scope: Any, _receive: Any, _send: Any) -> None:
-    raise NotFound(
-        f"There is nothing at {scope['path'][:200]!r}.", remedy="GET /openapi.json lists the paths."
-    )
+class Paths:
+    """Finds the application of a path.
+
+    Starlette compiles the paths; its router's frames would cost an idle stream a kilobyte.
+    """
+
+    def __init__(self, apps: Sequence[tuple[str, _PathApp]]) -> None:
+        self._literal = {path: app for path, app in apps if "{" not in path}
+        self._patterns = [(compile_path(path)[0], app) for path, app in apps if "{" in path]
+
+    def find(self, path: str) -> tuple[_PathApp, dict[str, str]]:
+        """Return what serves ``path``, and the parameters in it.
+
+        Raises:
+            NotFound: Nothing does.
+        """
+        if (literal := self._literal.get(path)) is not None:
+            return literal, {}
+        for pattern, app in self._patterns:
+            if (match := pattern.match(path)) is not None:
+                return app, match.groupdict()
+        raise NotFound(
+            f"There is nothing at {path[:200]!r}.", remedy="GET /openapi.json lists the paths."
+        )
 
 
-def make_router(operations: Sequence[Operation]) -> Router:
-    """Return a router for ``operations``."""
+def make_paths(operations: Sequence[Operation]) -> Paths:
+    """Return the paths of ``operations``."""
     by_path: dict[str, list[Operation]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, []).append(operation)
     # A literal path before one that takes a parameter in its place.
     ordered = sorted(by_path.items(), key=lambda item: _specificity(item[0]))
-    routes = [Route(path, _PathApp(path, found)) for path, found in ordered]
-    return Router(routes, redirect_slashes=False, default=_no_such_path)
+    return Paths([(path, _PathApp(path, found)) for path, found in ordered])
 
 
 def _specificity(path: str) -> tuple[int, int, str]:

@@ -11,9 +11,6 @@ turn has nobody else, so it may go on for a while::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import trio
 
 __all__ = ["Stops"]
@@ -29,20 +26,18 @@ class Stops:
         self._late: set[trio.CancelScope] = set()
         self._empty = trio.Event()
 
-    @contextmanager
-    def ending(self, *, late: bool = False) -> Iterator[trio.CancelScope]:
-        """Run a block that is cancelled when the service stops; ``late``: only at the very end."""
-        scopes = self._late if late else self._soon
-        with trio.CancelScope() as scope:
-            scopes.add(scope)
-            if self.expired or (self.begun and not late):
-                scope.cancel(reason="the service stops")
-            try:
-                yield scope
-            finally:
-                scopes.discard(scope)
-                if not self._late and not self._soon:
-                    self._empty.set()
+    def join(self, scope: trio.CancelScope, *, late: bool = False) -> None:
+        """Cancel ``scope`` when the service stops; ``late``: only at the very end."""
+        (self._late if late else self._soon).add(scope)
+        if self.expired or (self.begun and not late):
+            scope.cancel(reason="the service stops")
+
+    def leave(self, scope: trio.CancelScope) -> None:
+        """Take ``scope`` out again."""
+        self._soon.discard(scope)
+        self._late.discard(scope)
+        if not self._late and not self._soon:
+            self._empty.set()
 
     def begin(self) -> None:
         """Tell native streams to end."""

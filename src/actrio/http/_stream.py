@@ -71,13 +71,19 @@ class EventStream:
         """
         if not self._lazy:
             await self._begin()
+        stops, done = self._call.desk.stops, False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen, nursery.cancel_scope)
-            with self._call.desk.stops.ending(late=late) as stop:
+            stops.join(nursery.cancel_scope, late=late)
+            try:
                 await produce(self)
-            if stop.cancelled_caught:
-                await self.send(last_words())
+                done = True
+            finally:
+                stops.leave(nursery.cancel_scope)
             nursery.cancel_scope.cancel()
+        if not done and not self.gone:
+            # Cancelled, and not by the client's leaving: the service stops.
+            await self.send(last_words())
         if not self.gone:
             if not self._call.started:
                 await self._begin()
@@ -89,6 +95,7 @@ class EventStream:
         return self._call.started
 
     async def _begin(self) -> None:
+        self._call.settle()
         await self._call.start(self._status, (*STREAM_HEADERS, *self._headers))
 
     async def _listen(self, everything: trio.CancelScope) -> None:

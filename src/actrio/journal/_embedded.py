@@ -269,6 +269,7 @@ def _start_of(session: str, entry: Entry | None, from_seq: int | None) -> int:
         raise NotFound(
             f"The records of session {session} before {entry.first_seq} were trimmed.",
             remedy=f"Read from {entry.first_seq} on.",
+            data={"first_seq": entry.first_seq},
         )
     return start
 

@@ -162,6 +162,7 @@ class MemoryStore:
             raise NotFound(
                 f"The records of session {session} before {kept.first_seq} were trimmed.",
                 remedy=f"Read from {kept.first_seq} on.",
+                data={"first_seq": kept.first_seq},
             )
         chosen = [
             payload for end, payload in zip(kept.ends, kept.payloads, strict=True) if end >= start

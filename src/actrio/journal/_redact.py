@@ -35,7 +35,7 @@ def redact_record(
             return text(value) if text is not None else value
         if isinstance(value, dict):
             return {
-                key: REDACTED if key in names and item is not None else value_of(item)
+                value_of(key): REDACTED if key in names and item is not None else value_of(item)
                 for key, item in value.items()
             }
         if isinstance(value, (list, tuple)):

@@ -205,7 +205,8 @@ class StorePort(Protocol):
         """Return the session's records from ``from_seq`` on, by default from its last checkpoint.
 
         Raises:
-            NotFound: There is no such session, or what was asked for was trimmed.
+            NotFound: There is no such session, or what was asked for was trimmed; then its
+                ``data`` has ``first_seq``, from which on there is something to read.
             LimitExceeded: They take more than ``bytes_max`` bytes.
             StorageDamaged: Something on the way does not check.
         """

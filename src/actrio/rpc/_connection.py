@@ -21,15 +21,15 @@ A method's exception may not: it becomes an error answer, and if it was unforese
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
 import trio
 
-from actrio.rpc._faults import fault, fault_of
+from actrio.rpc._calls import RunningCalls
+from actrio.rpc._faults import fault, logged_fault
 from actrio.rpc._limits import ConnectionLimits, ConnectionStatistics, Ending
-from actrio.rpc._methods import Call, Methods
+from actrio.rpc._methods import Methods
 from actrio.rpc._outbox import Mergeable
 from actrio.rpc._outward import Outward
 from actrio.rpc._writer import LineWriter
@@ -43,7 +43,6 @@ from actrio.sansio import (
     Notification,
     Request,
     RequestId,
-    error_response,
     notification,
     parse_line,
     response,
@@ -77,16 +76,13 @@ class Connection:
         self._writer = LineWriter(send, self.limits)
         self._outward = Outward(self._writer, self.limits)
         self._methods = Methods()
-        # Keys keep their type: 1 and "1" are two requests.
-        self._in_flight: dict[RequestId, Call] = {}
-        self._running = self._peak_in_flight = 0
-        self._ignored = self._protocol_errors = self._errors_in_a_row = self._refused = 0
+        self._ignored = self._protocol_errors = self._errors_in_a_row = 0
         self._ending: Ending | None = None
         self._refusing = False
         # Set when nothing but running calls keeps the connection.
         self._finished = trio.Event()
         self._reading, self._calling, self._flushing = (trio.CancelScope() for _ in range(3))
-        self._calls: trio.Nursery | None = None
+        self._calls = RunningCalls(self._outward, self.limits, self._idle)
 
     # The life of a connection
 
@@ -102,7 +98,7 @@ class Connection:
             lines.start_soon(self._write)
             lines.start_soon(self._writer.watch)
             with self._calling:
-                async with trio.open_nursery() as self._calls:
+                async with trio.open_nursery() as self._calls.tasks:
                     with self._reading:
                         await self._read()
                     self._outward.asked.end()
@@ -133,13 +129,18 @@ class Connection:
             self._calling.deadline = min(self._calling.deadline, deadline)
             self._flushing.deadline = min(self._flushing.deadline, deadline)
         self._finished.set()
-        if not self._running:
+        if not self._calls.running:
             self._reading.cancel()
 
     @property
     def finishing(self) -> bool:
         """Whether new requests are refused."""
         return self._refusing
+
+    def _idle(self) -> None:
+        """Hear no more controls once the last call has ended and nothing else is waited for."""
+        if self._finished.is_set():
+            self._reading.cancel()
 
     # Lines out: see `Outward`
 
@@ -196,13 +197,13 @@ class Connection:
     def statistics(self) -> ConnectionStatistics:
         """Return what the connection holds now and has seen so far."""
         return ConnectionStatistics(
-            in_flight=len(self._in_flight),
-            peak_in_flight=self._peak_in_flight,
-            running=self._running,
+            in_flight=len(self._calls),
+            peak_in_flight=self._calls.peak_in_flight,
+            running=self._calls.running,
             asked=len(self._outward.asked),
             ignored=self._ignored,
             protocol_errors=self._protocol_errors,
-            refused=self._refused,
+            refused=self._calls.refused,
             outbox=self._writer.statistics(),
         )
 
@@ -285,12 +286,12 @@ class Connection:
         self._errors_in_a_row += 1
         kind = "parse" if code == PARSE_ERROR else "invalid_request"
         remedy = "Send one JSON-RPC 2.0 object per line."
-        self._put_fault(id, fault(kind, message, remedy=remedy, code=code, **facts))
+        self._outward.put_fault(id, fault(kind, message, remedy=remedy, code=code, **facts))
 
     def _take_request(self, request: Request) -> None:
         refusal = self._refusal(request)
         if refusal is not None:
-            self._put_fault(request.id, refusal)
+            self._outward.put_fault(request.id, refusal)
             return
         control = self._control(request.method)
         if control is not None:
@@ -298,17 +299,17 @@ class Connection:
             return
         method = self._methods.calls.get(request.method)
         if method is None:
-            self._put_fault(request.id, self._methods.unknown(request.method))
+            self._outward.put_fault(request.id, self._methods.unknown(request.method))
             return
-        refusal = self._no_room(request.method)
+        refusal = self._calls.no_room(request.method, self._methods, refusing=self._refusing)
         if refusal is not None:
-            self._put_fault(request.id, refusal)
+            self._outward.put_fault(request.id, refusal)
             return
-        self._start(request, method)
+        self._calls.start(request, method)
 
     def _refusal(self, request: Request) -> dict[str, Any] | None:
         """Return why the request is not even looked up, or ``None``."""
-        if request.id in self._in_flight:
+        if self._calls.find(request.id) is not None:
             return fault(
                 "invalid_request",
                 f"Another request with id {request.id!r} is still running.",
@@ -335,7 +336,7 @@ class Connection:
             control(message.params)
         # A control's bug must not end the reader; a notification has no answer to carry it.
         except Exception as error:
-            self._fault_of(error, message.method)
+            logged_fault(error, message.method)
 
     # Controls: called by the reader, so they overtake whatever is queued
 
@@ -350,116 +351,12 @@ class Connection:
             self._outward.put_control(response(request.id, control(request.params)))
         # A control's bug must not end the reader, and with it every other request.
         except Exception as error:
-            self._put_fault(request.id, self._fault_of(error, request.method))
+            self._outward.put_fault(request.id, logged_fault(error, request.method))
 
     def _cancel_request(self, params: Mapping[str, Any]) -> dict[str, bool]:
         id = params.get("id", params.get("requestId"))
         known = isinstance(id, (str, int)) and not isinstance(id, bool)
-        call = self._in_flight.get(id) if known else None
+        call = self._calls.find(id) if isinstance(id, (str, int)) and known else None
         if call is not None:
             call.cancel()
         return {"cancelled": call is not None}
-
-    # Calls: one task each
-
-    def _no_room(self, method: str) -> dict[str, Any] | None:
-        """Return why no further call may start now, or ``None``."""
-        limits, waiting, running = self.limits, len(self._in_flight), self._running
-        urgent = method in self._methods.urgent
-        if self.finishing and not urgent:
-            text = "This connection is shutting down and takes no new requests."
-            return fault("conflict", text, remedy="Start a new one.")
-        more = limits.urgent_max if urgent else 0
-        if waiting < limits.in_flight_max + more and running < limits.running_max + more:
-            return None
-        self._refused += 1
-        full = waiting >= limits.in_flight_max
-        return fault(
-            "overloaded",
-            f"This connection has {waiting} unanswered requests and {running} at work.",
-            remedy="Wait for answers, or send fewer requests at once.",
-            retryable=True,
-            scope="connection",
-            limit=limits.in_flight_max if full else limits.running_max,
-            in_flight=waiting if full else running,
-            retry_after_ms=limits.retry_after_ms,
-        )
-
-    def _start(self, request: Request, method: Callable[[Call], Awaitable[Any]]) -> None:
-        assert self._calls is not None
-        assert isinstance(request.params, Mapping)
-        call = Call(request.id, request.method, request.params, respond=self._respond)
-        try:
-            work = method(call)
-        # The part of a method that runs here must not end the reader either.
-        except Exception as error:
-            self._put_fault(call.id, self._fault_of(error, call.method))
-            return
-        self._in_flight[call.id] = call
-        self._peak_in_flight = max(self._peak_in_flight, len(self._in_flight))
-        self._running += 1
-        self._calls.start_soon(self._serve, call, work, name=f"rpc {call.method[:60]}")
-
-    async def _serve(self, call: Call, work: Awaitable[Any]) -> None:
-        try:
-            await self._answer(call, await self._outcome(call, work))
-        except trio.BrokenResourceError:
-            # The peer is gone, and so is whoever wanted the answer.
-            pass
-        except BaseExceptionGroup as group:
-            # The connection is being cancelled and something failed on the way out.
-            cancelled, rest = group.split(trio.Cancelled)
-            if not isinstance(rest, ExceptionGroup):
-                raise
-            self._fault_of(rest, call.method)
-            if cancelled is not None:
-                raise cancelled from None
-        finally:
-            self._answered(call)
-            self._running -= 1
-            if self.finishing and not self._running:
-                self._reading.cancel()
-
-    async def _outcome(self, call: Call, work: Awaitable[Any]) -> dict[str, Any]:
-        """Return the answer to ``call``; only the connection's own end leaves as an exception."""
-        try:
-            with call.scope:
-                result = await work
-        # Whatever a method raises is its own failure; the other requests go on.
-        except Exception as error:
-            return error_response(call.id, self._fault_of(error, call.method))
-        if call.cancel_asked:
-            return error_response(call.id, fault("cancelled", f"{call.method} was cancelled."))
-        return response(call.id, result)
-
-    async def _answer(self, call: Call, message: dict[str, Any]) -> None:
-        if call.answered:
-            return
-        try:
-            await self._outward.put(call.channel, message)
-        except trio.BrokenResourceError:
-            raise
-        # The result has no JSON form; whatever the writer raised for it, only this call fails.
-        except Exception as error:
-            self._put_fault(call.id, self._fault_of(error, call.method))
-
-    def _respond(self, call: Call, result: Any) -> None:
-        self._outward.put_control(response(call.id, result))
-        self._answered(call)
-
-    def _answered(self, call: Call) -> None:
-        call.answered = True
-        # The peer may have used the id again while an answered call went on.
-        if self._in_flight.get(call.id) is call:
-            del self._in_flight[call.id]
-
-    def _fault_of(self, error: Exception, method: str) -> dict[str, Any]:
-        told = fault_of(error)
-        # A peer that went away is no news to anybody who could act.
-        if told["data"]["kind"] == "internal" and not isinstance(error, trio.BrokenResourceError):
-            log = structlog.get_logger("actrio.rpc")
-            log.error("rpc.method_failed", method=method, exc_info=error)
-        return told
-
-    def _put_fault(self, id: RequestId | None, error: Mapping[str, Any]) -> None:
-        self._outward.put_control(error_response(id, error))

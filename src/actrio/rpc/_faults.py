@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
+import trio
+
 from actrio.errors import KINDS, ActrioError, Overloaded
 from actrio.sansio import error_object
 from actrio.wire import error_to_dict
 
-__all__ = ["Refused", "fault", "fault_of"]
+__all__ = ["Refused", "fault", "fault_of", "logged_fault"]
 
 
 def fault(
@@ -58,6 +61,16 @@ def fault_of(error: Exception) -> dict[str, Any]:
     if isinstance(error, Overloaded) and error.retry_after_seconds is not None:
         told["retry_after_ms"] = round(error.retry_after_seconds * 1000)
     return error_object(KINDS[error.kind].jsonrpc, error.message, told)
+
+
+def logged_fault(error: Exception, method: str) -> dict[str, Any]:
+    """Return the error object of what ``method`` raised; what nobody foresaw is logged."""
+    told = fault_of(error)
+    # A peer that went away is no news to anybody who could act.
+    if told["data"]["kind"] == "internal" and not isinstance(error, trio.BrokenResourceError):
+        log = structlog.get_logger("actrio.rpc")
+        log.error("rpc.method_failed", method=method, exc_info=error)
+    return told
 
 
 class Refused(Exception):

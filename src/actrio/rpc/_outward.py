@@ -12,7 +12,7 @@ from actrio.rpc._asked import Asked, OpenRequests
 from actrio.rpc._limits import ConnectionLimits
 from actrio.rpc._methods import Methods
 from actrio.rpc._writer import LineWriter
-from actrio.sansio import notification
+from actrio.sansio import RequestId, error_response, notification
 from actrio.wire import json_line
 
 __all__ = ["Outward"]
@@ -50,6 +50,10 @@ class Outward:
         if len(line) > self._limits.line_out_bytes_max:
             raise self._too_long(len(line))
         self._writer.put_control(line)
+
+    def put_fault(self, id: RequestId | None, error: Mapping[str, Any]) -> None:
+        """Queue the answer that a request failed; ``None`` where no id could be read."""
+        self._writer.put_control(json_line(error_response(id, error)))
 
     async def request(self, method: str, params: Mapping[str, Any], channel: str | None) -> Any:
         """Ask the peer and return its result; see `Connection.request`."""

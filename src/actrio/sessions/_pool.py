@@ -20,6 +20,7 @@ from actrio.actors import (
 )
 from actrio.agents import Agent, AgentActor, OpenModel, Prepared
 from actrio.errors import (
+    ActorStopped,
     ActrioError,
     Conflict,
     InvalidRequest,
@@ -458,7 +459,8 @@ class SessionPool:
             if session_id in self._desk.live:
                 with contextlib.suppress(ActrioError):  # where it cannot be told, it is stopped
                     await opened.ref.ask(StopTurns())
-            await self._system.stop(opened.ref)
+            with contextlib.suppress(ActorStopped):  # with the whole tree
+                await self._system.stop(opened.ref)
             if opened.passing:
                 store = self._passing_store
                 await store.remove(await store.claim(session_id, "nobody", insist=True))

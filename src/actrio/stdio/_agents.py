@@ -74,9 +74,8 @@ class AgentChoice:
         agent = self.named(params.agent)
         if params.model is None and params.instructions is None and not params.tools:
             return agent
-        changes = msgspec.json.encode(
-            (params.model, params.instructions, params.tools), order="deterministic"
-        )
+        said = msgspec.to_builtins((params.model, params.instructions, params.tools))
+        changes = msgspec.json.encode(said, order="deterministic")
         mark = hashlib.sha256(changes).hexdigest()[:12]
         return attrs.evolve(
             agent,

@@ -47,6 +47,9 @@ OnEof = Literal["drain", "cancel"]
 _LET_GO_SECONDS: Final = 1.0
 """For letting go of the sessions at the end; their actors end within their own bounds."""
 
+_LEFT_FLUSH_SECONDS: Final = 0.5
+"""For a client that has closed our input: it reads now or not at all, and wants us gone in a second."""
+
 _log = structlog.get_logger("actrio.stdio")
 
 
@@ -102,11 +105,16 @@ class StdioExchange:
             if turn.session.session is not None:
                 turn.session.session.cancel(turn.id, reason=reason)
 
-    def stop(self) -> None:
-        """End all turns as a shutdown does, and the connection within its flush time."""
+    def stop(self, *, flush_seconds: float | None = None) -> None:
+        """End all turns as a shutdown does, and the connection within its flush time.
+
+        Args:
+            flush_seconds: In place of the connection's own.
+        """
+        limit = self._connection.limits.flush_seconds
         self._turn_methods.stop()
         self._cut_turns("shutdown")
-        self._end_within(self._connection.limits.flush_seconds)
+        self._end_within(limit if flush_seconds is None else min(limit, flush_seconds))
 
     def _end_within(self, seconds: float) -> None:
         """Take nothing new, and end when all turns have; by force after ``seconds``."""
@@ -126,7 +134,7 @@ class StdioExchange:
         self._sessions.lift_credit()
         self._asking.client_left()
         if self._on_eof == "cancel":
-            self.stop()
+            self.stop(flush_seconds=_LEFT_FLUSH_SECONDS)
         else:
             self._end_within(math.inf)
 

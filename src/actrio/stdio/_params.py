@@ -10,8 +10,15 @@ from typing import Annotated, Any, Literal
 import attrs
 from msgspec import Meta
 
-from actrio.errors import InvalidRequest
-from actrio.messages import Document, IfBusy, Image, Text
+from actrio.messages import IfBusy
+from actrio.stdio._turn_params import (
+    Name,
+    PartParams,
+    TurnCancel,
+    TurnStart,
+    TurnSteer,
+    TurnWait,
+)
 
 __all__ = [
     "AgentNamed",
@@ -42,19 +49,16 @@ __all__ = [
     "WholeList",
 ]
 
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
-"""Of an agent, session, turn, approval or blob."""
-
 Text4k = Annotated[str, Meta(max_length=4096)]
 """A remark or an answer of a person; what is longer is no remark."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Nothing:
     """No parameters."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Peer:
     """Who somebody is.
 
@@ -67,7 +71,7 @@ class Peer:
     version: Annotated[str, Meta(max_length=128)] = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Capabilities:
     """What the client can be asked.
 
@@ -84,7 +88,7 @@ class Capabilities:
     tools: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class FlowOptions:
     """How far the server may run ahead.
 
@@ -99,7 +103,7 @@ class FlowOptions:
 Channel = Literal["progress", "control", "monitor"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Initialize:
     """The first request. Members that are not listed are ignored, for newer clients' sake.
 
@@ -122,7 +126,7 @@ class Initialize:
     flow: FlowOptions = FlowOptions()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Shutdown:
     """End the connection, and with it the process.
 
@@ -135,7 +139,7 @@ class Shutdown:
     deadline_ms: Annotated[int, Meta(ge=0, le=86_400_000)] | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class TakeBack:
     """A request is taken back.
 
@@ -146,7 +150,7 @@ class TakeBack:
     id: str | int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class FlowAck:
     """The client has taken in a session's events.
 
@@ -161,7 +165,7 @@ class FlowAck:
     n: Annotated[int, Meta(ge=0)] | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ClientTool:
     """A tool that the client runs when it is asked by `tool/call`.
 
@@ -184,7 +188,7 @@ class ClientTool:
     exclusive: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class AgentNamed:
     """One agent.
 
@@ -195,7 +199,7 @@ class AgentNamed:
     agent: Name
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class AgentRegister:
     """Define an agent for this process.
 
@@ -218,7 +222,7 @@ class AgentRegister:
     queue_max: Annotated[int, Meta(ge=0)] | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class AgentSetTool:
     """Switch one of an agent's tools, from the next turn on.
 
@@ -233,7 +237,7 @@ class AgentSetTool:
     enabled: bool
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class SessionCreate:
     """Open a session; one that exists under this `id` goes on with its history.
 
@@ -263,7 +267,7 @@ class SessionCreate:
     from_: Annotated[int, Meta(ge=0)] | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class SessionNamed:
     """One session.
 
@@ -274,7 +278,7 @@ class SessionNamed:
     session: Name
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class WholeList:
     """A part of a list.
 
@@ -287,7 +291,7 @@ class WholeList:
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class SessionHistory:
     """What a model is shown of the past.
 
@@ -302,7 +306,7 @@ class SessionHistory:
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class SessionFork:
     """Make a session that begins as this one did.
 
@@ -318,7 +322,7 @@ class SessionFork:
     id: Annotated[str, Meta(min_length=1, max_length=128, pattern="^[^/]*$")] | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class SessionClose:
     """Let go of a session; it stays in the store.
 
@@ -332,7 +336,7 @@ class SessionClose:
     mode: Literal["cancel", "after_turn", "detach"] = "cancel"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class SessionSubscribe:
     """Send a session's events, from now on or from a bookmark; replaces a subscription it has.
 
@@ -346,114 +350,7 @@ class SessionSubscribe:
     from_: Annotated[int, Meta(ge=0)] | None = None
 
 
-@attrs.frozen(kw_only=True)
-class PartParams:
-    """A part of a message: a text, or a picture or document as base64 or as a link.
-
-    Attributes:
-        type: Which of them.
-        text: Of a `text`.
-        media_type: Of an `image` (image/png) or a `document` (application/pdf).
-        name: Of a `document`.
-        data: The bytes, as base64.
-        url: In place of `data`.
-    """
-
-    type: Literal["text", "image", "document"]
-    text: str | None = None
-    media_type: str | None = None
-    name: str | None = None
-    data: bytes | None = None
-    url: str | None = None
-
-    def part(self) -> Text | Image | Document:
-        """Return the part.
-
-        Raises:
-            InvalidRequest: It has not what its type asks for.
-        """
-        if self.type == "text":
-            if self.text is None:
-                raise InvalidRequest(
-                    "A text part needs text.", remedy='Send {"type":"text","text":…}.'
-                )
-            return Text(self.text)
-        if self.type == "image":
-            return Image(self.media_type or "image/png", self.data, self.url)
-        return Document(self.media_type or "application/pdf", self.name, self.data, self.url)
-
-
-@attrs.frozen(kw_only=True)
-class TurnStart:
-    """Say something to a session.
-
-    Attributes:
-        session: Its id.
-        prompt: What the user says, as text.
-        parts: In place of `prompt`: what the user says, as parts.
-        resume: In place of both: go on with the turn that a shutdown or a crash cut off; `true`
-            for the last one, or its id.
-        if_busy: `queue`, `reject`, `interrupt`, `steer` or `rollback`; in place of the session's
-            own.
-        wait: Answer at the turn's end, behind its events, with the result.
-        deadline_ms: The turn is cancelled (reason `deadline`) when it has not ended by then.
-        idempotency_key: A second request with it joins the first one's turn.
-    """
-
-    session: Name
-    prompt: str | None = None
-    parts: Annotated[list[PartParams], Meta(max_length=1024)] | None = None
-    resume: bool | str | None = None
-    if_busy: IfBusy | None = None
-    wait: bool = False
-    deadline_ms: Annotated[int, Meta(ge=1, le=86_400_000)] | None = None
-    idempotency_key: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
-
-
-@attrs.frozen(kw_only=True)
-class TurnWait:
-    """Wait for a turn's end.
-
-    Attributes:
-        turn: Its id.
-        session: Its session, where another client or process has begun it.
-    """
-
-    turn: Name
-    session: Name | None = None
-
-
-@attrs.frozen(kw_only=True)
-class TurnSteer:
-    """Say something to the turn that runs; where none runs, it is the next turn.
-
-    Attributes:
-        session: Its session.
-        prompt: What the user says, as text.
-        parts: In place of `prompt`.
-    """
-
-    session: Name
-    prompt: str | None = None
-    parts: Annotated[list[PartParams], Meta(max_length=1024)] | None = None
-
-
-@attrs.frozen(kw_only=True)
-class TurnCancel:
-    """Cancel a turn; one that has ended is left as it is, which is no error.
-
-    Attributes:
-        turn: Its id.
-        session: Its session, where another client or process has begun it.
-        reason: Stands in the turn's end.
-    """
-
-    turn: Name
-    session: Name | None = None
-    reason: Annotated[str, Meta(max_length=256)] = "user"
-
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ApprovalResolve:
     """Decide what a turn waits for.
 
@@ -474,7 +371,7 @@ class ApprovalResolve:
     by: Annotated[str, Meta(max_length=128)] = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class BlobRead:
     """Read a value that was too large for its line.
 

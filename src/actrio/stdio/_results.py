@@ -10,13 +10,34 @@ from typing import Any, Literal
 
 import attrs
 
-from actrio.messages import ToolCall, Usage
+from actrio.messages import Usage
+from actrio.stdio._asked_types import (
+    ApprovalAnswer,
+    ApprovalRequest,
+    QuestionAnswer,
+    QuestionAsk,
+    ToolAnswer,
+    ToolCallRequest,
+)
 from actrio.stdio._params import Capabilities, Peer
+from actrio.stdio._views import (
+    AgentEntry,
+    AgentInfo,
+    ApprovalInfo,
+    ProviderEntry,
+    SessionEntryInfo,
+    SessionInfo,
+    ToolInfo,
+    TurnInfo,
+    call_told,
+)
 
 __all__ = [
+    "AgentEntry",
     "AgentInfo",
     "AgentList",
     "ApprovalAnswer",
+    "ApprovalInfo",
     "ApprovalList",
     "ApprovalRequest",
     "BlobPiece",
@@ -27,6 +48,7 @@ __all__ = [
     "Initialized",
     "ModelList",
     "OutwardLimits",
+    "ProviderEntry",
     "QuestionAnswer",
     "QuestionAsk",
     "RuntimeStats",
@@ -40,7 +62,9 @@ __all__ = [
     "TakenBack",
     "ToolAnswer",
     "ToolCallRequest",
+    "ToolInfo",
     "TurnAcceptedInfo",
+    "TurnInfo",
     "TurnResultInfo",
     "call_told",
     "told",
@@ -52,12 +76,12 @@ def told(result: Any) -> Any:
     return attrs.asdict(result, filter=lambda _field, value: value is not None)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Done:
     """Nothing to tell."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class OutwardLimits:
     """The bounds of this connection.
 
@@ -82,7 +106,7 @@ class OutwardLimits:
     stall_ms: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Initialized:
     """Answer to `initialize`.
 
@@ -103,7 +127,7 @@ class Initialized:
     limits: OutwardLimits
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ShuttingDown:
     """Answer to `shutdown`; the connection ends when they have.
 
@@ -116,7 +140,7 @@ class ShuttingDown:
     turns: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class TakenBack:
     """Answer to `$/cancelRequest` where it is sent as a request.
 
@@ -127,68 +151,7 @@ class TakenBack:
     cancelled: bool
 
 
-@attrs.frozen(kw_only=True)
-class ToolInfo:
-    """A tool of an agent.
-
-    Attributes:
-        name: What models call it.
-        description: What it is for.
-        parameters: JSON Schema of its arguments.
-        approval: Whether a person is asked before each call.
-        read_only: Whether it has no side effects.
-        client: Whether a client runs it.
-    """
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
-    approval: str
-    read_only: bool
-    client: bool
-
-
-@attrs.frozen(kw_only=True)
-class AgentInfo:
-    """An agent.
-
-    Attributes:
-        name: Its name.
-        model: Its model.
-        instructions: What the model is told before the conversation.
-        tools: Its tools.
-        steps_max: Model calls in one turn.
-        if_busy: What its sessions do with a message while a turn runs.
-        queue_max: Messages that may wait.
-    """
-
-    name: str
-    model: str
-    instructions: str
-    tools: list[ToolInfo]
-    steps_max: int
-    if_busy: str
-    queue_max: int
-
-
-@attrs.frozen(kw_only=True)
-class AgentEntry:
-    """An agent in a list.
-
-    Attributes:
-        name: Its name.
-        model: Its model.
-        tools: Names of its tools.
-        problem: Why it cannot be used, where it cannot.
-    """
-
-    name: str
-    model: str
-    tools: list[str]
-    problem: str | None = None
-
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class AgentList:
     """The agents there are.
 
@@ -199,24 +162,7 @@ class AgentList:
     agents: list[AgentEntry]
 
 
-@attrs.frozen(kw_only=True)
-class ProviderEntry:
-    """A provider of models.
-
-    Attributes:
-        name: Models are called `name:model`.
-        state: `available`, `not-configured` or `disabled`.
-        missing_env: Variables that it needs.
-        remedy: What to do about it.
-    """
-
-    name: str
-    state: str
-    missing_env: list[str]
-    remedy: str | None = None
-
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ModelList:
     """Where models come from; no provider is asked.
 
@@ -229,7 +175,7 @@ class ModelList:
     providers: list[ProviderEntry]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class SessionCreated:
     """Answer to `session/create`.
 
@@ -248,26 +194,7 @@ class SessionCreated:
     subscribed: bool
 
 
-@attrs.frozen(kw_only=True)
-class SessionEntryInfo:
-    """A session in a list.
-
-    Attributes:
-        session: Its id.
-        last_seq: Number of its last record.
-        updated: When that was written, in seconds since the epoch.
-        owner: The process that has it open; empty where none has.
-        waiting: Approvals that wait for a person.
-    """
-
-    session: str
-    last_seq: int
-    updated: float
-    owner: str
-    waiting: int
-
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class SessionList:
     """Sessions by id.
 
@@ -280,105 +207,7 @@ class SessionList:
     next: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class TurnInfo:
-    """A turn of a session.
-
-    Attributes:
-        turn: Its id.
-        state: `queued`, `running`, `waiting`, or how it ended.
-        reason: Why it ended.
-        resumable: Whether `turn/start` with `resume` goes on with it.
-        seq: Number of the record that accepted it.
-        end_seq: Number of the record that ended it; 0 before.
-        text: The beginning of what was said.
-    """
-
-    turn: str
-    state: str
-    reason: str
-    resumable: bool
-    seq: int
-    end_seq: int
-    text: str
-
-
-@attrs.frozen(kw_only=True)
-class ApprovalInfo:
-    """Something that waits for a person.
-
-    Attributes:
-        session: Whose turn waits.
-        turn: Which turn.
-        approval: Its id, for `approval/resolve`.
-        about: `call`: a tool call that needs leave; `question`: a tool's question.
-        question: What is asked.
-        choices: Answers to choose from; empty where any is good.
-        call: The call, with `id`, `name` and `arguments` (JSON text).
-        asked_at: Seconds since the epoch.
-    """
-
-    session: str
-    turn: str
-    approval: str
-    about: Literal["call", "question"]
-    question: str
-    choices: list[str]
-    call: Mapping[str, Any] | None = None
-    asked_at: float = 0.0
-
-
-def call_told(call: ToolCall) -> dict[str, Any]:
-    """Return a tool call as a client sees it."""
-    return {"id": call.id, "name": call.name, "arguments": call.arguments}
-
-
-@attrs.frozen(kw_only=True)
-class SessionInfo:
-    """A session, at one moment.
-
-    Attributes:
-        session: Its id.
-        agent: Its agent.
-        model: Its model.
-        status: `idle`, `running`, or `waiting` for a person.
-        user: Whose it is.
-        labels: Texts to find it by.
-        state: What tools and clients keep in it.
-        summary: What stands for the messages that were compacted away.
-        messages: How many `session/history` has.
-        turns: The latest ones, oldest first.
-        approvals: What waits for a person.
-        usage: Tokens since its beginning.
-        parent: The session that it was forked from.
-        created_at: Seconds since the epoch.
-        updated_at: Seconds since the epoch.
-        seq: Number of the last recorded event: the bookmark.
-        last_seq: Number of the last record.
-        subscribed: Whether its events are sent to this client.
-    """
-
-    session: str
-    agent: str
-    model: str
-    status: Literal["idle", "running", "waiting"]
-    user: str
-    labels: Mapping[str, str]
-    state: Mapping[str, Any]
-    summary: str
-    messages: int
-    turns: list[TurnInfo]
-    approvals: list[ApprovalInfo]
-    usage: Usage
-    parent: str
-    created_at: float
-    updated_at: float
-    seq: int
-    last_seq: int
-    subscribed: bool
-
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class SessionMessages:
     """A part of a session's history.
 
@@ -392,7 +221,7 @@ class SessionMessages:
     next: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Forked:
     """Answer to `session/fork`.
 
@@ -403,7 +232,7 @@ class Forked:
     session: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Closed:
     """Answer to `session/close`.
 
@@ -414,7 +243,7 @@ class Closed:
     closed: bool = True
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Subscribed:
     """Answer to `session/subscribe` and `session/unsubscribe`.
 
@@ -427,7 +256,7 @@ class Subscribed:
     subscribed: bool
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class TurnAcceptedInfo:
     """A turn that was accepted.
 
@@ -444,7 +273,7 @@ class TurnAcceptedInfo:
     joined: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class TurnResultInfo:
     """What came of a turn; the same as in its last event.
 
@@ -469,7 +298,7 @@ class TurnResultInfo:
     error: Mapping[str, Any] | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Cancelled:
     """Answer to `turn/cancel`.
 
@@ -480,7 +309,7 @@ class Cancelled:
     cancelled: bool
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class ApprovalList:
     """What waits for a person, in all sessions.
 
@@ -493,7 +322,7 @@ class ApprovalList:
     next: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class RuntimeStats:
     """What is used, and the bounds.
 
@@ -506,7 +335,7 @@ class RuntimeStats:
     connection: Mapping[str, Any]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False, slots=False)
 class BlobPiece:
     """A part of a blob.
 
@@ -519,106 +348,3 @@ class BlobPiece:
     data: bytes
     offset: int
     eof: bool
-
-
-# What the server asks of the client
-
-
-@attrs.frozen(kw_only=True)
-class ApprovalRequest:
-    """`approval/request`: may this call run?
-
-    Attributes:
-        session: Whose turn waits.
-        turn: Which turn.
-        approval: Its id.
-        call: The call, with `id`, `name` and `arguments` (JSON text).
-        question: What is asked, in words.
-    """
-
-    session: str
-    turn: str
-    approval: str
-    call: Mapping[str, Any] | None
-    question: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class ApprovalAnswer:
-    """The client's result of `approval/request`.
-
-    Attributes:
-        decision: Whether it may.
-        note: For the model to read.
-        by: Who decided.
-    """
-
-    decision: Literal["approved", "denied"]
-    note: str = ""
-    by: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class QuestionAsk:
-    """`question/ask`: what a tool wants to know.
-
-    Attributes:
-        session: Whose turn waits.
-        turn: Which turn.
-        approval: Its id.
-        question: What is asked.
-        choices: Answers to choose from; empty where any is good.
-    """
-
-    session: str
-    turn: str
-    approval: str
-    question: str
-    choices: list[str]
-
-
-@attrs.frozen(kw_only=True)
-class QuestionAnswer:
-    """The client's result of `question/ask`.
-
-    Attributes:
-        answer: The answer; left out where nobody answers.
-        by: Who answered.
-    """
-
-    answer: str | None = None
-    by: str = ""
-
-
-@attrs.frozen(kw_only=True)
-class ToolCallRequest:
-    """`tool/call`: run one of the client's tools.
-
-    Attributes:
-        session: Whose turn calls it.
-        turn: Which turn.
-        call: The call's id.
-        tool: The tool's name.
-        arguments: Its arguments, as its schema has them.
-    """
-
-    session: str
-    turn: str
-    call: str
-    tool: str
-    arguments: Mapping[str, Any]
-
-
-@attrs.frozen(kw_only=True)
-class ToolAnswer:
-    """The client's result of `tool/call`.
-
-    Attributes:
-        text: What the model reads.
-        value: In place of `text`: any JSON; the model reads it as JSON.
-        error: Whether the tool failed.
-    """
-
-    text: str | None = None
-    value: Any = None
-    error: bool = False

@@ -74,8 +74,9 @@ class WireRules:
         name = None
         if message.get("method") == "session/subscribe":
             name = params.get("session")
-        elif message.get("method") == "session/create" and params.get("id") in self._sessions:
-            name = params["id"]
+        elif message.get("method") == "session/create":
+            name = params.get("id")
+            name = name if isinstance(name, str) and name in self._sessions else None
         if isinstance(name, str):
             self._sessions.setdefault(name, _Heard()).restarts += 1
             self._answered_turns.clear()

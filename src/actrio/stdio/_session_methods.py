@@ -8,7 +8,7 @@ from typing import Any, Final
 import trio
 
 from actrio.messages import PendingApproval, SessionView
-from actrio.rpc import Call
+from actrio.rpc import Call, Refused, fault
 from actrio.runtime import Runtime
 from actrio.stdio import _params as p
 from actrio.stdio import _results as r
@@ -66,6 +66,7 @@ class SessionMethods:
         params = read_params(call.method, call.params, p.SessionCreate)
         agent = self._agents.choose(params)
         own = self._sessions.create(params.id)
+        own.if_busy = params.if_busy
         opened = own.line
 
         async def create() -> Any:
@@ -81,7 +82,7 @@ class SessionMethods:
                 view = await session.view()
                 pump = None
                 if params.subscribe:
-                    after = _after(params.from_, view)
+                    after = _after(call.method, params.from_, view)
                     pump = await self._sessions.subscribe(own, session, after)
                 made = r.SessionCreated(
                     session=session.id,
@@ -195,7 +196,9 @@ class SessionMethods:
                 await before.wait()
                 session = await self._sessions.session(own)
                 view = await session.view()
-                pump = await self._sessions.subscribe(own, session, _after(params.from_, view))
+                pump = await self._sessions.subscribe(
+                    own, session, _after(call.method, params.from_, view)
+                )
                 return _answered(call, r.Subscribed(session=own.name, subscribed=True), pump)
             finally:
                 after.set()
@@ -228,8 +231,15 @@ def _answered(call: Call, result: Any, pump: SessionPump | None) -> None:
         pump.go.set()
 
 
-def _after(asked: int | None, view: SessionView) -> int:
-    """Return the bookmark to begin behind; without one, that of now, so that nothing is missed."""
+def _after(method: str, asked: int | None, view: SessionView) -> int:
+    """Return the bookmark to begin behind; without one, that of now, so that nothing is missed.
+
+    Raises:
+        Refused: It is ahead of the session: what came until then would be left out unsaid.
+    """
+    if asked is not None and asked > view.seq:
+        text = f"{method}: the session has no event {asked} yet; its last one is {view.seq}."
+        raise Refused(fault("invalid_params", text, pointers=["/from"]))
     return view.seq if asked is None else asked
 
 

@@ -10,6 +10,7 @@ import structlog
 import trio
 
 from actrio.errors import ActrioError, Conflict, NotFound
+from actrio.messages import IfBusy
 from actrio.rpc import Connection, fault_of
 from actrio.runtime import Runtime, Session
 from actrio.stdio._profile import ClientProfile
@@ -36,12 +37,19 @@ class ClientSession:
         line: Set when the next request may act on it: requests do so in the order of their lines.
         session: The session, once it is open.
         pump: Sends its events, while the client is subscribed.
+        if_busy: What it does with a message while a turn runs, where the client has said so.
     """
 
     name: str
     line: trio.Event = attrs.field(factory=_free)
     session: Session | None = None
     pump: SessionPump | None = None
+    if_busy: IfBusy | None = None
+
+    def steers(self, if_busy: IfBusy | None) -> bool:
+        """Whether a message may be taken in by the turn that runs."""
+        own = None if self.session is None else self.session.agent.if_busy
+        return (if_busy or self.if_busy or own) == "steer"
 
     def stand_in_line(self) -> tuple[trio.Event, trio.Event]:
         """Return what to wait for, and what to set when the next one may go."""

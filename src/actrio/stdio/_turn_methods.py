@@ -74,12 +74,19 @@ class TurnMethods:
     def _start(self, call: Call) -> Awaitable[Any]:
         params = read_params(call.method, call.params, p.TurnStart)
         accept = self._accepting(params)
-        return self._begun(call, params.session, accept, params.wait, params.deadline_ms)
+        return self._begun(
+            call,
+            params.session,
+            accept,
+            params.if_busy,
+            wait=params.wait,
+            deadline_ms=params.deadline_ms,
+        )
 
     def _steer(self, call: Call) -> Awaitable[Any]:
         params = read_params(call.method, call.params, p.TurnSteer)
         content = _content(call.method, params.prompt, params.parts)
-        return self._begun(call, params.session, self._submitting(content, "steer", ""))
+        return self._begun(call, params.session, self._submitting(content, "steer", ""), "steer")
 
     def _accepting(self, params: p.TurnStart) -> Accept:
         if params.resume is None or params.resume is False:
@@ -108,6 +115,8 @@ class TurnMethods:
         call: Call,
         name: str,
         accept: Accept,
+        if_busy: IfBusy | None,
+        *,
         wait: bool = False,
         deadline_ms: int | None = None,
     ) -> Awaitable[Any]:
@@ -120,7 +129,7 @@ class TurnMethods:
             try:
                 await before.wait()
                 session = await self._sessions.session(own)
-                turn, accepted = await self._accept(own, session, accept)
+                turn, accepted = await self._accept(own, session, accept, if_busy)
             finally:
                 after.set()
                 self._turns.starting(-1)
@@ -141,7 +150,7 @@ class TurnMethods:
         return begin()
 
     async def _accept(
-        self, own: ClientSession, session: Session, accept: Accept
+        self, own: ClientSession, session: Session, accept: Accept, if_busy: IfBusy | None
     ) -> tuple[ClientTurn, TurnAccepted]:
         turn = self._turns.begin(f"t_{secrets.token_hex(6)}", own)
         accepted: TurnAccepted | None = None
@@ -154,7 +163,8 @@ class TurnMethods:
                 self._turns.refused(turn)
         if accepted.turn != turn.id:
             turn = self._turns.find(accepted.turn) or self._turns.begin(accepted.turn, own)
-        if own.pump is None or accepted.joined:
+        # What the running turn takes in has no events of its own.
+        if own.pump is None or accepted.joined or own.steers(if_busy):
             self.watch(turn)
         return turn, accepted
 
