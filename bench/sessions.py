@@ -116,7 +116,8 @@ async def coming_back(folder: str | None, _count: int) -> Measured:
 
 async def resident(folder: str | None, count: int, *, turn: bool) -> Measured:
     """Hold ``count`` sessions in memory, idle."""
-    limits = {"sessions": count + 10, "sessions_resident": count + 10, "idle_seconds": 1e6}
+    idle_seconds = max(20.0, count / 50)  # longer than all of them take to be opened
+    limits = {"sessions": count + 10, "sessions_resident": count + 10, "idle_seconds": idle_seconds}
     async with open_runtime(settings_of(folder, **limits), env={}) as runtime:
         warm = await runtime.open_session(ECHO, id="warm")
         await warm.ask("hello")
@@ -133,7 +134,7 @@ async def resident(folder: str | None, count: int, *, turn: bool) -> Measured:
             for number in range(count):
                 nursery.start_soon(one, number)
         seconds = time.perf_counter() - began
-        await trio.sleep(0.2)
+        await trio.sleep(idle_seconds / 2 + 1)  # what is idle lets go of what it does not need
         used = memory_bytes() - before
         assert runtime.statistics().sessions_resident == count + 1
     return {"KB each": used / count / 1024, "opened/s": count / seconds}

@@ -16,7 +16,7 @@ costs nothing::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -91,40 +91,29 @@ if TYPE_CHECKING:
     from actrio.tools import Tool as Tool
     from actrio.tools import ToolContext as ToolContext
     from actrio.tools import tool as tool
+else:
+    from actrio._doors import open_door
 
-_ROOMS = {
-    "actors": "Actor ChildSpec Context MailboxSpec Ref SupervisorSpec open_actor_system",
-    "agents": "Agent",
-    "errors": "ActrioError",
-    "filters": "AgentInput Filter after_agent after_model after_tool around_agent around_model "
-    "around_tool before_agent before_model before_tool",
-    "messages": "ApprovalRequested ApprovalResolved AssistantMessage Citation Document EmbedOutput "
-    "Gap HistoryChanged IfBusy Image ItemCompleted ItemDelta ItemStarted ModelInput ModelOptions "
-    "ModelOutput PendingApproval Refusal SessionView StateUpdated StepStarted Text Thinking ToolCall "
-    "ToolMessage ToolResult TurnAccepted TurnCancelled TurnCompleted TurnEvent TurnFailed TurnResult "
-    "TurnStarted Usage UserMessage",
-    "providers": "ConnectionLimits ProviderSettings",
-    "providers.local": "LocalSettings",
-    "runtime": "Limits Runtime Settings StoreSettings load_settings open_runtime",
-    "sessions": "Session Turn",
-    "telemetry": "configure_logging",
-    "tools": "Tool ToolContext tool",
-}
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
-
-__all__ = sorted(["__version__", *_ROOM_OF])  # noqa: PLE0605 - checked by tests/test_exports.py
-
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    room = _ROOM_OF.get(name)
-    if room is None:
-        raise AttributeError(f"actrio has no {name!r}; the public names are in actrio.__all__")
-    value = getattr(importlib.import_module(f"actrio.{room}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+    __getattr__, __dir__, __all__ = open_door(
+        __name__,
+        {
+            "actors": "Actor ChildSpec Context MailboxSpec Ref SupervisorSpec open_actor_system",
+            "agents": "Agent",
+            "errors": "ActrioError",
+            "filters": "AgentInput Filter after_agent after_model after_tool around_agent "
+            "around_model around_tool before_agent before_model before_tool",
+            "messages": "ApprovalRequested ApprovalResolved AssistantMessage Citation Document "
+            "EmbedOutput Gap HistoryChanged IfBusy Image ItemCompleted ItemDelta "
+            "ItemStarted ModelInput ModelOptions ModelOutput PendingApproval Refusal "
+            "SessionView StateUpdated StepStarted Text Thinking ToolCall ToolMessage "
+            "ToolResult TurnAccepted TurnCancelled TurnCompleted TurnEvent TurnFailed "
+            "TurnResult TurnStarted Usage UserMessage",
+            "providers": "ConnectionLimits ProviderSettings",
+            "providers.local": "LocalSettings",
+            "runtime": "Limits Runtime Settings StoreSettings load_settings open_runtime",
+            "sessions": "Session Turn",
+            "telemetry": "configure_logging",
+            "tools": "Tool ToolContext tool",
+        },
+    )
+    __all__ = ["__version__", *__all__]

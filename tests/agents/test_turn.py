@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import attrs
 import pytest
 from hypothesis import given
@@ -15,14 +17,17 @@ from actrio.agents._turn import (
     after_model,
     after_tools,
     begin,
-    sealed,
+    steered,
 )
-from actrio.errors import (
-    ContextWindowExceeded,
-    OutputInvalid,
-    ProviderError,
-    StepLimitExceeded,
-    TurnAborted,
+from actrio.errors import OutputInvalid, ProviderError, StepLimitExceeded
+from actrio.journal import (
+    InputAccepted,
+    ModelOutcome,
+    StepBegun,
+    StoredRecord,
+    ToolFinished,
+    ToolStarted,
+    TurnBegun,
 )
 from actrio.messages import (
     AssistantMessage,
@@ -35,6 +40,8 @@ from actrio.messages import (
     UserMessage,
     user_message,
 )
+from actrio.sessions import SessionState, apply
+from actrio.sessions._sealing import cut_off
 from actrio.testing import history_problems
 
 USER = user_message("hi")
@@ -63,7 +70,7 @@ def test_a_plain_answer_completes_the_turn():
     state, command = after_model(state, said("hello"), None)
     assert command == Finish("completed", "end_turn")
     assert (state.text, state.usage, state.phase) == ("hello", Usage(1, 2), "done")
-    assert sealed(state) == (USER, said("hello").message)
+    assert state.added == (USER, said("hello").message)
 
 
 def test_calls_run_and_the_model_is_asked_again():
@@ -77,16 +84,14 @@ def test_calls_run_and_the_model_is_asked_again():
     assert isinstance(state.added[-1], ToolMessage)
 
 
-def test_the_step_limit_fails_the_turn_and_seals_its_calls():
-    """Calls after the last step are answered as never started, and the error names the limit."""
+def test_the_step_limit_fails_the_turn_before_its_calls_run():
+    """The error names the limit; the calls are left open, for the shell to seal."""
     state, _ = begin(USER, TurnLimits(1, 0))
     state, command = after_model(state, said(calls=1), None)
     assert isinstance(command, Finish)
     assert isinstance(command.error, StepLimitExceeded)
     assert command.stop_reason == "max_steps"
-    kept = sealed(state, error=command.error)
-    assert kept[-1].results[0].state == "sealed"
-    assert history_problems(kept) == []
+    assert len(state.open_calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -108,13 +113,40 @@ def test_each_finish_reason_has_its_ending(finish, outcome, stop):
 
 @pytest.mark.parametrize("finish", ["content_filter", "error"])
 def test_calls_of_an_answer_that_was_stopped_never_run(finish):
-    """A filtered or broken answer is no wish to run its tools; they are sealed as not started."""
+    """A filtered or broken answer is no wish to run its tools; they are left open."""
     state, _ = begin(USER, LIMITS)
     state, command = after_model(state, said(calls=2, finish=finish), None)
     assert isinstance(command, Finish)
-    kept = sealed(state, error=command.error)
-    assert [result.state for result in kept[-1].results] == ["sealed", "sealed"]
-    assert history_problems(kept) == []
+    assert len(state.open_calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("output", "steps_max", "goes_on"),
+    [
+        (said("done"), 3, True),
+        (said("cut", finish="length"), 3, True),
+        (said("done"), 1, False),
+        (said("no", finish="content_filter"), 3, False),
+        (said("oh", finish="error"), 3, False),
+    ],
+)
+def test_a_turn_that_is_steered_goes_on_where_it_completed_and_has_a_step_left(
+    output, steps_max, goes_on
+):
+    """Otherwise it ends as it would have, and what was said is the next turn."""
+    state, _ = begin(USER, TurnLimits(steps_max, 0))
+    state, command = after_model(state, output, None)
+    again = steered(state, command)
+    assert (again is not None) == goes_on
+    if again is not None:
+        assert (again.phase, again.steps, again.added) == ("calling", 2, state.added)
+
+
+def test_a_turn_with_a_valid_output_is_not_steered():
+    """It has what it was to give; a further answer would replace it."""
+    state, _ = begin(USER, LIMITS)
+    state, command = after_model(state, said("7"), number)
+    assert steered(state, command) is None
 
 
 def test_a_wrong_output_goes_back_and_then_fails():
@@ -127,19 +159,6 @@ def test_a_wrong_output_goes_back_and_then_fails():
     assert right == Finish("completed", "end_turn", output=1)
     _, wrong = after_model(state, said("uno"), number)
     assert isinstance(wrong.error, OutputInvalid)
-
-
-def test_a_cut_answer_keeps_its_text_but_not_its_calls():
-    """Half a tool call was never made; half a sentence was said."""
-    state, _ = begin(USER, LIMITS)
-    partial = AssistantMessage((Text("half a"), ToolCall("c", "t", '{"x')))
-    assert sealed(state, partial=partial) == (USER, AssistantMessage((Text("half a"),)))
-
-
-def test_nothing_is_kept_of_a_turn_that_outgrew_the_window():
-    """Otherwise every later turn would outgrow it too."""
-    state, _ = begin(USER, LIMITS)
-    assert sealed(state, error=ContextWindowExceeded("too long")) == ()
 
 
 @attrs.frozen
@@ -163,23 +182,66 @@ answers = st.lists(
 )
 
 
-@given(answers, st.integers(1, 5), st.integers(0, 2), st.booleans(), st.integers(0, 20))
-def test_any_turn_ends_once_within_its_steps_and_can_be_sealed_at_any_point(
-    given_answers, steps_max, retries, typed, stop_after
+class Story:
+    """The records that a shell would write, folded, and what a cut-off at any point makes of them."""
+
+    def __init__(self) -> None:
+        self.state = SessionState("s")
+        self.tell(InputAccepted(turn="t", message=USER), TurnBegun(turn="t"))
+
+    def tell(self, *records) -> None:
+        for record in records:
+            apply(self.state, StoredRecord(self.state.last_seq + 1, 1, 0.0, record))
+
+    def check_cut_off(self) -> None:
+        """However far it came: each call has its result, and the turn an end."""
+        cut = copy.deepcopy(self.state)
+        for record in tuple(cut_off(cut, cut.open["t"], "crash")):
+            apply(cut, StoredRecord(cut.last_seq + 1, 1, 0.0, record))
+        assert history_problems(cut.history) == []
+        assert isinstance(cut.history[0], UserMessage)
+        assert not cut.open
+        assert cut.ended["t"].resumable
+
+
+@given(
+    answers,
+    st.integers(1, 5),
+    st.integers(0, 2),
+    st.booleans(),
+    st.integers(0, 20),
+    st.text(max_size=3),
+)
+def test_any_turn_ends_once_within_its_steps_and_can_be_cut_off_at_any_point(
+    given_answers, steps_max, retries, typed, stop_after, half
 ):
     """Whatever the model says: at most steps_max calls, one Finish, a valid history throughout."""
     state, command = begin(USER, TurnLimits(steps_max, retries))
-    queue = list(given_answers)
+    queue, story = list(given_answers), Story()
     for moves in range(60):
-        for error in (None, TurnAborted("x")):
-            assert history_problems(sealed(state, error=error)) == []
+        story.check_cut_off()
         if isinstance(command, Finish) or moves == stop_after or not queue:
             break
         if isinstance(command, RunTools):
+            for place, result in enumerate(results(command.calls)):
+                told = {"turn": "t", "step": state.steps, "position": place}
+                story.tell(ToolStarted(call_id=result.call_id, name=result.name, **told))
+                story.check_cut_off()
+                story.tell(ToolFinished(result=result, **told))
+                story.check_cut_off()
             state, command = after_tools(state, results(command.calls))
         else:
             answer = queue.pop(0)
+            last = state.added[-1]
+            correction = last if len(state.added) > 1 and last.role == "user" else None
+            story.tell(StepBegun(turn="t", step=state.steps, correction=correction))
+            story.check_cut_off()
+            partial = ModelOutcome(turn="t", step=state.steps, status="cancelled", partial=half)
+            cut = copy.deepcopy(story)
+            cut.tell(partial)
+            cut.check_cut_off()
             output = said(answer.text, calls=answer.calls, finish=answer.finish)
+            story.tell(ModelOutcome(turn="t", step=state.steps, output=output))
             state, command = after_model(state, output, number if typed else None)
     assert state.steps <= steps_max
     assert isinstance(state.added[0], UserMessage)

@@ -456,8 +456,10 @@ async def test_a_fork_is_exported_whole(actrio: Any, folder: Path) -> None:
         b'{"format":"actrio.session/1","session":"x"}\n{"kind":"nothing.known","v":1,"body":{}}\n',
         b'{"format":"actrio.session/1","session":"x"}\n[]\n',
         b'{"format":"actrio.session/1","session":"x"}\n{"kind":"turn.ended","v":1,"body":{}}\n',
-        b'{"format":"actrio.session/1","session":"a/b"}\n'
-        b'{"kind":"session.created","v":1,"body":{"agent":"a"}}\n',
+        (
+            b'{"format":"actrio.session/1","session":"a/b"}\n'
+            b'{"kind":"session.created","v":1,"body":{"agent":"a"}}\n'
+        ),
         b"\xff\xfe",
     ],
 )

@@ -112,7 +112,7 @@ async def test_a_broken_endpoint_harms_only_its_own_request(serving):
         operation = Operation(
             id="x", method="GET", path="/broken", summary="", tag="", endpoint=broken
         )
-        service.app._front._paths = make_paths((operation, *all_operations()))
+        service.app.front._paths = make_paths((operation, *all_operations()))
         async with service.client() as client:
             answer = await client.get("/broken")
             assert answer.status_code == 500

@@ -7,9 +7,15 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actrio import Agent, ToolContext, before_tool, open_runtime, tool
-from actrio.errors import InvalidRequest, NotFound
-from actrio.messages import ApprovalRequested, ApprovalResolved, ItemCompleted, TurnCompleted
+from actrio import Agent, ToolContext, around_agent, before_tool, open_runtime, tool
+from actrio.errors import Conflict, InvalidRequest, NotFound
+from actrio.messages import (
+    ApprovalRequested,
+    ApprovalResolved,
+    ItemCompleted,
+    TurnCompleted,
+    TurnResult,
+)
 from actrio.runtime import Limits, Settings
 
 DAY = 86_400.0
@@ -362,6 +368,51 @@ async def test_a_changed_call_is_asked_about_again(autojump_clock, check_journal
         assert (await session.wait(accepted.turn)).outcome == "completed"
         assert DONE == ["Rome"]
         await check_journal(runtime, "s")
+
+
+@pytest.mark.parametrize("how", ["refuses", "answers"])
+@pytest.mark.parametrize("tools", [1, 2])
+async def test_a_filter_can_end_a_turn_that_wakes(how, tools, autojump_clock, check_journal):
+    """What was said stays, calls without a result are sealed, each once; nothing is run."""
+    closed = []
+
+    @around_agent
+    async def hours(payload, proceed):
+        if not closed:
+            return await proceed(payload)
+        if how == "refuses":
+            raise Conflict("We are closed.")
+        return TurnResult(outcome="completed", stop_reason="short_circuit", text="closed")
+
+    @tool
+    async def look() -> str:
+        """Look."""
+        return "seen"
+
+    agent = Agent(
+        "a",
+        model=f"scripted:demo?ttft=100ms&tools={tools}",
+        tools=[launch, look],
+        filters=[hours],
+    )
+    async with open_runtime(SETTINGS, env={}) as runtime:
+        session = await runtime.open_session(agent, id="s")
+        accepted = await session.submit("go")
+        await trio.sleep(1000)
+        closed.append(1)
+        (asked,) = await runtime.approvals()
+        await runtime.answer("s", asked.approval, "approved")
+        result = await session.wait(accepted.turn)
+        assert result.outcome == ("failed" if how == "refuses" else "completed")
+        view = await check_journal(runtime, "s")
+        assert [m.role for m in view.history] == ["user", "assistant", "tool"]
+        assert [r.state for r in results_of(view)] == ["sealed", "success"][:tools]
+        assert DONE == []
+        closed.clear()
+        again = await session.submit("go on")
+        (asked,) = await until_asked(runtime)
+        await session.answer(asked.approval, "approved")
+        assert (await session.wait(again.turn)).outcome == "completed"
 
 
 async def test_approvals_of_all_sessions_are_listed_by_pages(autojump_clock):

@@ -271,6 +271,20 @@ async def test_closing_after_turn_does_not_wait_for_a_person(autojump_clock):
         assert (await session.wait(accepted.turn)).outcome == "completed"
 
 
+async def test_a_session_that_is_opened_again_while_it_is_closed_goes_on(autojump_clock):
+    """Closing after its turns lets go of it; whoever opens it meanwhile holds it, turns and all."""
+    async with open_runtime(SETTINGS, env={}) as runtime, trio.open_nursery() as nursery:
+        session = await runtime.open_session(SLOW, id="s")
+        accepted = await session.submit("go")
+        await trio.sleep(1)
+        nursery.start_soon(lambda: runtime.close_session("s", mode="after_turn"))
+        await trio.sleep(1)
+        again = await runtime.open_session(SLOW, id="s")
+        assert (await again.wait(accepted.turn)).outcome == "completed"
+        assert (await again.ask("more")).outcome == "completed"
+        assert runtime.statistics().sessions_open == 1
+
+
 async def test_a_session_ends_with_its_last_holder(autojump_clock):
     """Two openings are closed twice; unknown and closed ones are left as they are."""
     async with open_runtime(SETTINGS, env={}) as runtime:
@@ -363,8 +377,9 @@ async def test_asking_for_unknown_sessions_keeps_nothing(autojump_clock):
                 await runtime.rewind(f"no{number}", 1)
             with pytest.raises(NotFound):
                 await runtime.reopen(f"no{number}")
-        await trio.sleep(200)
+            assert (await runtime.store.claim(f"no{number}", "another")).last_seq == 0
         assert resident(runtime) == 0
+        await trio.sleep(200)
         assert await runtime.sessions() == ()
 
 

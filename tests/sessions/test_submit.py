@@ -8,7 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actrio import Agent, TurnCompleted, before_agent, before_model, open_runtime, tool
-from actrio.errors import Conflict, InvalidRequest, NotFound, TurnAborted
+from actrio.errors import Conflict, InvalidRequest, NotFound, Overloaded, TurnAborted
 from actrio.journal import InputAccepted, TurnEnded
 from actrio.messages import StartTurn
 from actrio.runtime import Limits, Settings, StoreSettings
@@ -219,6 +219,64 @@ async def test_many_wait_for_one_turn(autojump_clock):
             assert (await session.view()).status == "running"
         assert len(results) == 200
         assert {each.text for each in results} == {"first"}
+
+
+async def test_too_many_who_wait_are_refused_and_hold_up_nobody(autojump_clock):
+    """Beyond the bound a waiter is told so; answers and messages still come through."""
+
+    @tool(approval="ask")
+    async def launch() -> str:
+        """Launch."""
+        return "launched"
+
+    agent = Agent("a", model="scripted:demo", tools=[launch], queue_max=300)
+    async with open_runtime(env={}) as runtime:
+        session = await runtime.open_session(agent, id="s")
+        accepted = await session.submit("go")
+        while not (asked := await runtime.approvals()):
+            await trio.sleep(0.1)
+        for number in range(50):
+            await session.submit(str(number), if_busy="steer")
+        told = []
+
+        async def wait():
+            try:
+                told.append((await session.wait(accepted.turn)).outcome)
+            except Overloaded as error:
+                told.append(error.data["limit"])
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(400):
+                nursery.start_soon(wait)
+            await trio.sleep(1000)
+            assert told == [256] * 144
+            await session.answer(asked[0].approval, "denied")
+            await trio.sleep(1)
+            for each in await runtime.approvals():
+                await session.answer(each.approval, "denied")
+        assert told[144:] == ["completed"] * 256
+
+
+async def test_a_flood_of_messages_starts_every_turn_that_was_accepted(
+    autojump_clock, check_journal
+):
+    """Also those that found no room for being called: more than a mailbox holds come at once."""
+    agent = Agent("a", model="scripted:echo", queue_max=1000)
+    async with open_runtime(env={}) as runtime:
+        session = await runtime.open_session(agent, id="s")
+        accepted = []
+
+        async def say(number):
+            accepted.append(await session.submit(str(number)))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(900):
+                nursery.start_soon(say, number)
+        with trio.fail_after(1000):
+            for each in accepted:
+                assert (await session.wait(each.turn)).outcome == "completed"
+        view = await check_journal(runtime, "s")
+        assert (view.metrics.runs, view.status) == (900, "idle")
 
 
 async def test_cancelling_submit_at_every_step_never_leaves_a_turn_in_between(

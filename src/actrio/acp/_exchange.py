@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
-import structlog
 import trio
 
 from actrio.acp import _params as p
@@ -29,6 +28,7 @@ from actrio.errors import ActrioError, InvalidRequest
 from actrio.rpc import Call, Connection, Ending, Methods, Refused, fault
 from actrio.runtime import Agent, Runtime
 from actrio.sessions import exported
+from actrio.telemetry import RoomLog
 
 __all__ = ["PROTOCOL_VERSION", "AcpExchange"]
 
@@ -37,7 +37,7 @@ PROTOCOL_VERSION: Final = 1
 _LET_GO_SECONDS: Final = 1.0
 """For letting go of the sessions at the end; their actors end within their own bounds."""
 
-_log = structlog.get_logger("actrio.acp")
+_log = RoomLog("actrio.acp")
 
 
 class AcpExchange:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-import structlog
 import trio
 
 from actrio.acp._updates import Toolbox
@@ -14,10 +13,11 @@ from actrio.errors import ActrioError, Conflict, NotFound, PeerError
 from actrio.messages import ApprovalRequested, ToolCall
 from actrio.rpc import Connection
 from actrio.runtime import Session
+from actrio.telemetry import RoomLog
 
 __all__ = ["Permissions"]
 
-_log = structlog.get_logger("actrio.acp")
+_log = RoomLog("actrio.acp")
 
 _OPTIONS: Final = (
     {"optionId": "allow_once", "name": "Allow", "kind": "allow_once"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
-from actrio.actors._envelope import Envelope, StreamExchange
+from actrio.actors._envelope import Envelope, ItemExchange
 from actrio.errors import Conflict
 
 if TYPE_CHECKING:
@@ -107,16 +107,17 @@ class Context:
     @property
     def is_stream(self) -> bool:
         """Whether items can be emitted."""
-        return self._envelope is not None and isinstance(self._envelope.exchange, StreamExchange)
+        return self._envelope is not None and isinstance(self._envelope.exchange, ItemExchange)
 
     async def emit(self, item: Any) -> None:
-        """Send one item to whoever streams this message.
+        """Send one item to whoever streams this message, or asked with a function for items.
 
-        *Backpressure*: waits while the reader has no credit left.
-        *Cancellation*: the reader leaving cancels the handling, so it ends here.
+        *Backpressure*: waits while the reader has no credit left, or while the function works.
+        *Cancellation*: the asker leaving, or its function failing, cancels the handling, so it
+        ends here.
         """
         exchange = self._envelope.exchange if self._envelope is not None else None
-        if not isinstance(exchange, StreamExchange):
+        if not isinstance(exchange, ItemExchange):
             raise Conflict(
                 f"{self.path} emits, but nobody streams this message.",
                 remedy="Send it with `ref.stream(…)`, or look at ctx.is_stream.",
@@ -124,9 +125,12 @@ class Context:
         await exchange.emit(item)
 
     def emit_nowait(self, item: Any) -> bool:
-        """Send one item if the reader has credit left; return whether it was sent."""
+        """Send one item if the reader has credit left; return whether it was sent.
+
+        Never where the asker gave a function for items: only `emit` can call that.
+        """
         exchange = self._envelope.exchange if self._envelope is not None else None
-        return isinstance(exchange, StreamExchange) and exchange.emit_nowait(item)
+        return isinstance(exchange, ItemExchange) and exchange.emit_nowait(item)
 
     def detach(self, value: Any) -> None:
         """Answer now; what is left of this handling no longer ends with its asker.

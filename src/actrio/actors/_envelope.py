@@ -14,19 +14,28 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import trio
 
 from actrio.actors._slot import Slot
-from actrio.actors._waits import begin_wait, current_handler, end_wait
-from actrio.errors import ActrioError, DeadlineExceeded
+from actrio.actors._waits import begin_wait, current_handler, end_wait, note_wait
+from actrio.errors import ActrioError, Conflict, DeadlineExceeded
 
 if TYPE_CHECKING:
     from actrio.actors._cell import Cell
 
-__all__ = ["ENDED", "QUEUED", "RUNNING", "Envelope", "Exchange", "StreamExchange"]
+__all__ = [
+    "ENDED",
+    "QUEUED",
+    "RUNNING",
+    "Envelope",
+    "Exchange",
+    "ItemExchange",
+    "SinkExchange",
+    "StreamExchange",
+]
 
 QUEUED: Final = 0
 RUNNING: Final = 1
@@ -146,10 +155,37 @@ class Exchange(Slot):
         return self.stage == ENDED
 
 
-class StreamExchange(Exchange):
+class ItemExchange(Exchange):
+    """An exchange whose handling also emits items on the way to its answer."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps = 0
+
+    async def emit(self, item: Any) -> None:
+        """Give one item to the asker, as the handler; wait until it is taken."""
+        raise NotImplementedError
+
+    def emit_nowait(self, item: Any) -> bool:
+        """Give one item to the asker if that needs no wait; return whether it was taken."""
+        raise NotImplementedError
+
+    async def _breathe(self) -> None:
+        # A schedule point at every item would cost ten times the item. Cancellation is looked at
+        # each time, the scheduler gets its turn at every sixteenth.
+        self._steps += 1
+        if self._steps & 15:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()
+
+
+class StreamExchange(ItemExchange):
     """An exchange whose handling also sends items, as many ahead as there is credit for."""
 
-    __slots__ = ("_credit", "_items", "_merge", "_producer", "_steps", "reader")
+    __slots__ = ("_credit", "_items", "_merge", "_producer", "reader")
 
     def __init__(self, credit: int, merge: Callable[[Any, Any], Any | None] | None) -> None:
         super().__init__()
@@ -160,7 +196,6 @@ class StreamExchange(Exchange):
         self._producer = Slot()
         # The actor whose handler reads, if one does; what a producer without credit waits on.
         self.reader: Cell | None = None
-        self._steps = 0
 
     @property
     def waiting(self) -> bool:
@@ -230,11 +265,88 @@ class StreamExchange(Exchange):
         finally:
             end_wait(reader, self)
 
-    async def _breathe(self) -> None:
-        # A schedule point at every item would cost ten times the item. Cancellation is looked at
-        # each time, the scheduler gets its turn at every sixteenth.
-        self._steps += 1
-        if self._steps & 15:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
+
+class _SinkAtWork:
+    """Where a producer's handler waits while the asker's function has an item."""
+
+    waiting = True
+
+
+class SinkExchange(ItemExchange):
+    """An exchange whose items the asker's own function takes, in the producer's task.
+
+    That saves a task switch per item, which is most of what passing one on costs. The function
+    stays the asker's code wherever it runs: what it waits for the asker waits for, and what it
+    raises is raised there. To the producer its failure is an asker that left.
+    """
+
+    __slots__ = ("_asker", "_sink", "at_work", "failure")
+
+    def __init__(self, sink: Callable[[Any], Awaitable[None]], asker: Cell | None) -> None:
+        super().__init__()
+        self._sink = sink
+        self._asker = asker  # the actor whose handler asks, if one does
+        self.at_work = False
+        self.failure: Exception | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether its asker waits for the producer; while its function works it is waited for."""
+        return not (self.resolved or self.at_work)
+
+    async def emit(self, item: Any) -> None:
+        """Have the asker's function take one item."""
+        await self._breathe()
+        if self.resolved or self.abandoned:
+            return  # nobody asks any more
+        if self.at_work:
+            raise Conflict(
+                "Two tasks of one handling emit at once.", remedy="Emit from one of them."
+            )
+        self.at_work = True
+        try:
+            if self._asker is None:
+                await self._sink(item)
+            else:
+                await self._sink_of(self._asker, item)
+        except Exception as error:  # whatever it is, it is the asker's
+            self._fail(error)
+        except BaseExceptionGroup as group:
+            failed, cancelled = group.split(Exception)
+            if failed is not None:
+                self._fail(failed)
+            assert cancelled is not None
+            raise cancelled from None
+        finally:
+            self.at_work = False
+            if self.resolved:
+                self.wake()
+        if self.failure is not None:
+            await trio.lowlevel.checkpoint()  # the handling ends here, unless it is shielded
+
+    def emit_nowait(self, item: Any) -> bool:  # noqa: ARG002 - nobody knows without calling it
+        return False
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+        if not self.resolved:
+            self.abandoned = True
+            if self.scope is not None:
+                self.scope.cancel(reason="the asker's function failed")
+            self.resolve(None)
+
+    async def _sink_of(self, asker: Cell, item: Any) -> None:
+        """Call the function as ``asker``'s handler would: it waits, and the producer for it."""
+        producer = current_handler.get()
+        token = current_handler.set(asker)
+        place = _SinkAtWork()
+        if producer is not None:
+            # Not looked at for a cycle: whether the function waits at all is not known yet, and
+            # where it does it is looked at then.
+            note_wait(producer, asker, place)
+        try:
+            await self._sink(item)
+        finally:
+            current_handler.reset(token)
+            if producer is not None:
+                end_wait(producer, place)

@@ -15,7 +15,7 @@ from actrio.errors import DeadlockError
 if TYPE_CHECKING:
     from actrio.actors._cell import Cell
 
-__all__ = ["Place", "begin_wait", "current_handler", "end_wait", "waited_for"]
+__all__ = ["Place", "begin_wait", "current_handler", "end_wait", "note_wait", "waited_for"]
 
 current_handler: ContextVar[Cell | None] = ContextVar("actrio_current_handler", default=None)
 """The cell whose receive loop this task is, or belongs to; None elsewhere and in deferred tasks."""
@@ -43,6 +43,11 @@ def begin_wait(waiter: Cell, target: Cell, place: Place) -> None:
             remedy="Use tell instead of ask on one of these edges, or let the handler go on with "
             "ctx.defer so that the actor keeps receiving.",
         )
+    note_wait(waiter, target, place)
+
+
+def note_wait(waiter: Cell, target: Cell, place: Place) -> None:
+    """Note that ``waiter``'s handler waits for ``target``, whatever cycle that closes."""
     edges = waiter.waits_on
     if edges is None:
         edges = waiter.waits_on = {}

@@ -103,7 +103,7 @@ class Items:
         what the record does not end because nothing is left of it.
         """
         thinking = any(isinstance(part, Thinking) and part.text for part in message.parts)
-        there: dict[ItemKind, bool] = {"thinking": thinking, "message": bool(message.text)}
+        there: dict[ItemKind, bool] = {"thinking": thinking, "message": bool(message.shown)}
         for kind, told in there.items():
             if told and kind not in self._open:
                 await self._feed.tell(ItemStarted, item=self._name(kind), kind=kind)

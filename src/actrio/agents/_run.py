@@ -104,6 +104,8 @@ class TurnRun:
         self._state: TurnState = begin(message, limits)[0]
         self._interrupted = interrupted
         self._begun = False  # False: a filter answered in the machine's place
+        if interrupted is not None:
+            self._restore(interrupted)
         self._partial: Fold | None = None  # of the model call in work
         self._ledger: CallLedger | None = None  # of the tools in work
         self._output: Any = None  # as JSON has it
@@ -161,23 +163,27 @@ class TurnRun:
             return self._failed(error)
 
     def _begin(self, message: UserMessage) -> Command:
-        self._begun = True
         if (former := self._interrupted) is not None:
-            self._state = attrs.evolve(
-                self._state,
-                added=former.added,
-                phase="tools",
-                steps=former.steps,
-                usage=former.usage,
-                text=former.text,
-                output_retries_left=self._state.output_retries_left - former.corrections,
-            )
             self._items.begin_step(former.steps)
             return RunTools(former.calls)
+        self._begun = True
         self._state = attrs.evolve(self._state, added=(message,))
         changed = message if message != self._message else None
         self._unwritten.append(self._turn_begun(changed))
         return CallModel()
+
+    def _restore(self, former: Interrupted) -> None:
+        """Be where the turn was put aside: with the calls of its last answer open."""
+        self._begun = True
+        self._state = attrs.evolve(
+            self._state,
+            added=former.added,
+            phase="tools",
+            steps=former.steps,
+            usage=former.usage,
+            text=former.text,
+            output_retries_left=self._state.output_retries_left - former.corrections,
+        )
 
     def _turn_begun(self, message: UserMessage | None) -> TurnBegun:
         agent = self._prepared.agent
@@ -373,7 +379,9 @@ class TurnRun:
         if self._ledger is not None:
             yield from self._sealed(self._ledger, error)
         elif self._state.open_calls:
-            yield from self._sealed(CallLedger(self._state.open_calls), error)
+            # With an interruption: a filter ended the turn before it came to its calls again.
+            results = self._interrupted.results if self._interrupted is not None else {}
+            yield from self._sealed(CallLedger(self._state.open_calls, results), error)
         reason = error.reason if isinstance(error, TurnAborted) else str(error or "")
         shown = self._state.text if self._partial is None else None
         yield TurnEnded(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-import structlog
 import trio
 
 from actrio.cli._sessions import kept_in_files
@@ -22,6 +21,7 @@ from actrio.runtime import Agent, Settings, load_settings
 # stands in the one that was there first.
 from actrio.stdio._claim import Wire, claim_standard_streams
 from actrio.stdio._serve import _logging, _serve_until_signalled
+from actrio.telemetry import RoomLog
 
 if TYPE_CHECKING:
     from actrio.cli._app import Common, Who
@@ -31,7 +31,7 @@ __all__ = ["serve_editor"]
 GONE_SECONDS: Final = 1.8
 """After its last line a client waits two seconds for the process to end, then kills it."""
 
-_log = structlog.get_logger("actrio.acp")
+_log = RoomLog("actrio.acp")
 
 
 async def serve_editor(*, log_file: Path | None, who: Who, common: Common) -> int:

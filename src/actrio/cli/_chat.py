@@ -122,7 +122,7 @@ class Conversation:
         self._agent = agent
 
     async def _talk(self) -> None:
-        while not self._leaving and (line := await self._lines.next()) is not None:
+        while not self._leaving and (line := await self._next_line()) is not None:
             self._warned = False
             try:
                 await self._take(line.strip())
@@ -132,6 +132,11 @@ class Conversation:
             self._warned = False
         if self._at_terminal and not self._leaving:
             await self._outlet.answer("\n")  # Ctrl-D leaves the cursor behind the prompt
+
+    async def _next_line(self) -> str | None:
+        if self._lines.going_on:
+            await self._outlet.answer(self._lines.unfinished)
+        return await self._lines.next()
 
     async def _take(self, line: str) -> None:
         if line.startswith("/") and not line.startswith("//"):

@@ -4,16 +4,20 @@ On a terminal, Python's ``input`` with readline: editing, history kept between r
 commands. Anything else is read plainly from the descriptor. Either way the wait is in a thread
 that can be left behind, and the terminal gets its mode back at the end, because readline cannot
 when its thread is left in the middle of a line.
+
+A wait that is cancelled leaves its thread reading, and the next one waits for the same thread: a
+second one would get only every other line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import trio
 
@@ -36,14 +40,52 @@ class Lines(Protocol):
     def unfinished(self) -> str:
         """Prompt and half a line, to be shown again after something was written between."""
 
+    @property
+    def going_on(self) -> bool:
+        """Whether a person is at a line that a cancelled wait has left."""
+
+
+T = TypeVar("T")
+
+
+class _Reading(Generic[T]):
+    """One read at a time in a thread, which goes on where a wait for it is cancelled."""
+
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read = read
+        self._done: trio.Event | None = None
+        self._got: list[Any] = []
+
+    @property
+    def going_on(self) -> bool:
+        """Whether a thread reads, or has read what nobody has taken."""
+        return self._done is not None
+
+    async def next(self) -> T:
+        if self._done is None:
+            done = self._done = trio.Event()
+            token = trio.lowlevel.current_trio_token()
+
+            def deliver(got: Any) -> None:
+                self._got.append(got)
+                with contextlib.suppress(trio.RunFinishedError):  # left behind for good
+                    token.run_sync_soon(done.set)
+
+            trio.lowlevel.start_thread_soon(self._read, deliver)
+        await self._done.wait()
+        self._done = None
+        got: T = self._got.pop().unwrap()
+        return got
+
 
 class PipedLines:
     """Lines of a pipe or file, decoded leniently; no prompt."""
 
     unfinished = ""
+    going_on = False
 
     def __init__(self, descriptor: int = 0) -> None:
-        self._descriptor = descriptor
+        self._reading = _Reading(partial(os.read, descriptor, 65536))
         self._buffer = bytearray()
         self._ended = False
 
@@ -54,9 +96,7 @@ class PipedLines:
                     f"A line on standard input is longer than {PROMPT_BYTES_MAX} bytes.",
                     remedy="Send less in one line.",
                 )
-            piece = await trio.to_thread.run_sync(
-                os.read, self._descriptor, 65536, abandon_on_cancel=True
-            )
+            piece = await self._reading.next()
             self._buffer += piece
             self._ended = not piece
         if end < 0:
@@ -74,12 +114,17 @@ class TypedLines:
     def __init__(self, prompt: str, readline: Any | None) -> None:
         self._prompt = prompt
         self._readline = readline
+        self._reading = _Reading(partial(input, prompt))
 
     async def next(self) -> str | None:
         try:
-            return await trio.to_thread.run_sync(input, self._prompt, abandon_on_cancel=True)
+            return await self._reading.next()
         except EOFError:
             return None
+
+    @property
+    def going_on(self) -> bool:
+        return self._reading.going_on
 
     @property
     def unfinished(self) -> str:

@@ -17,7 +17,7 @@ from actrio.cli._narrate import Narrator, ending_of
 from actrio.cli._outlet import Outlet
 from actrio.cli._sessions import kept_in_files
 from actrio.cli._who import Chosen, choose_agent
-from actrio.errors import InvalidRequest, LimitExceeded, codes_for
+from actrio.errors import Conflict, InvalidRequest, LimitExceeded, NotFound, codes_for
 from actrio.messages import PROMPT_BYTES_MAX, ApprovalRequested, TurnResult
 from actrio.runtime import LoadedSettings, Session, load_settings, open_runtime
 from actrio.telemetry import configure_logging
@@ -164,8 +164,14 @@ async def play(
     A signal cancels the turn, whose last events are still shown.
     """
     narrator = Narrator()
+    deciding = trio.CancelScope()
+
+    def end() -> None:
+        session.cancel(turn.id, reason="user")
+        deciding.cancel(reason="the turn is cancelled")
+
     async with session.turn(text) as turn:
-        interruption.gently = partial(session.cancel, turn.id, reason="user")
+        interruption.gently = end
         async for event in turn:
             if as_json:
                 await outlet.raw(event_to_json(event))
@@ -173,11 +179,26 @@ async def play(
                 for piece in narrator.tell(event):
                     await outlet.speak(piece)
             if isinstance(event, ApprovalRequested):
-                decision, said = await decide(event)
-                await session.answer(event.approval, decision, answer=said, by="user", note=said)
+                with deciding:
+                    decision, said = await decide(event)
+                    await _answer_it(session, event, decision, said)
+                if not deciding.cancelled_caught:
+                    deciding = trio.CancelScope()  # one can be entered once
     interruption.gently = None
     await outlet.end_line()
     return turn.result
+
+
+async def _answer_it(
+    session: Session,
+    asked: ApprovalRequested,
+    decision: Literal["approved", "denied", "answered"],
+    said: str,
+) -> None:
+    try:
+        await session.answer(asked.approval, decision, answer=said, by="user", note=said)
+    except (Conflict, NotFound):
+        return  # its turn has ended in the meantime
 
 
 async def conclude(result: TurnResult, outlet: Outlet) -> int:

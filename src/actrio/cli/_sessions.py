@@ -14,12 +14,32 @@ import trio
 from actrio.cli._interrupt import Interruption, until_interrupted
 from actrio.cli._outlet import Outlet
 from actrio.cli._who import choose_agent, importable_from
-from actrio.errors import ActrioError, Conflict, InvalidRequest, NotFound
-from actrio.journal import Record, record_codec, repair, verify
-from actrio.messages import AssistantMessage, SessionView, ToolMessage, UserMessage
+from actrio.errors import ActrioError, Conflict, InvalidRequest, NotFound, StorageUnavailable
+from actrio.feeds import Subscription
+from actrio.journal import (
+    Record,
+    RepairReport,
+    StoredRecord,
+    VerifyReport,
+    record_codec,
+    repair,
+    verify,
+)
+from actrio.messages import (
+    TERMINAL_EVENTS,
+    ApprovalRequested,
+    ApprovalResolved,
+    AssistantMessage,
+    PendingApproval,
+    SessionView,
+    ToolMessage,
+    UserMessage,
+)
 from actrio.runtime import (
+    Agent,
     LoadedSettings,
     Runtime,
+    Session,
     Settings,
     build_agent,
     duration_seconds,
@@ -27,12 +47,12 @@ from actrio.runtime import (
     open_runtime,
     store_place,
 )
-from actrio.sessions import exported
+from actrio.sessions import exported, fold
 from actrio.telemetry import redact
 from actrio.wire import event_to_json, json_line, plain
 
 if TYPE_CHECKING:
-    from actrio.cli._app import Common
+    from actrio.cli._app import Common, Who
 
 __all__ = [
     "answer_approval",
@@ -208,7 +228,12 @@ async def export_session(session: str, *, to: Path | None, common: Common) -> in
             for line in lines:
                 await outlet.raw(line)
         else:
-            await trio.Path(to).write_bytes(b"".join(lines))
+            try:
+                await trio.Path(to).write_bytes(b"".join(lines))
+            except OSError as error:
+                raise StorageUnavailable(
+                    f"{to} cannot be written: {error.strerror}.", remedy="Name another file."
+                ) from error
             await outlet.remark(f"({len(records)} records in {to})")
         return 0
 
@@ -219,9 +244,14 @@ async def import_session(file: Path, *, name: str | None, common: Common) -> int
     """Make a session of what `export_session` wrote."""
 
     async def work(runtime: Runtime, outlet: Outlet, _loaded: LoadedSettings) -> int:
-        lines = (await trio.Path(file).read_bytes()).splitlines()
+        lines = (await _content_of(file)).splitlines()
         session, records = _read_export(file, lines)
         session = name or session
+        if not session or "/" in session:
+            raise InvalidRequest(
+                f"{session!r} cannot be a session's id.",
+                remedy="Import under --as NAME, without a slash.",
+            )
         claim = await runtime.store.claim(session, "import")
         try:
             if claim.last_seq:
@@ -241,7 +271,23 @@ async def import_session(file: Path, *, name: str | None, common: Common) -> int
     return await _in_runtime(common, work)
 
 
+async def _content_of(file: Path) -> bytes:
+    try:
+        return await trio.Path(file).read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no file {file}.", remedy="Check its name.") from error
+    except OSError as error:
+        raise StorageUnavailable(
+            f"{file} cannot be read: {error.strerror}.", remedy="Check who may read it."
+        ) from error
+
+
 def _read_export(file: Path, lines: Sequence[bytes]) -> tuple[str, list[Record]]:
+    """Return the id and the records of an exported session; all of it is checked.
+
+    Raises:
+        InvalidRequest: It is something else, or what it tells makes no session.
+    """
     try:
         head, *rows = (json.loads(line) for line in lines if line.strip())
         if head.get("format") != EXPORT_FORMAT:
@@ -250,12 +296,17 @@ def _read_export(file: Path, lines: Sequence[bytes]) -> tuple[str, list[Record]]
             record_codec.from_dict({key: row.get(key) for key in ("kind", "v", "body")})
             for row in rows
         ]
-    except (ValueError, AttributeError) as error:
+        # What cannot be folded must not get into the store: it could never be opened.
+        state = fold("", (StoredRecord(n, 0, 0.0, each) for n, each in enumerate(records, 1)))
+        if not state.agent:
+            raise ValueError("it does not begin with a session's creation")
+    except (ValueError, AttributeError, LookupError, AssertionError, ActrioError) as error:
+        told = error.message if isinstance(error, ActrioError) else str(error)
         raise InvalidRequest(
-            f"{file} is no exported session: {error}.",
+            f"{file} is no exported session: {told.rstrip('.')}.",
             remedy="Pass a file that `actrio sessions export` wrote.",
         ) from error
-    return str(head.get("session")), records
+    return str(head.get("session") or ""), records
 
 
 async def verify_store(*, as_json: bool, common: Common) -> int:
@@ -263,7 +314,7 @@ async def verify_store(*, as_json: bool, common: Common) -> int:
 
     async def work(_interruption: Interruption) -> int:
         outlet, place = Outlet(), _place(common)
-        report = await verify(place)
+        report = await verify(place) if place.exists() else VerifyReport()
         if as_json:
             await outlet.raw(json_line(attrs.asdict(report)))
         else:
@@ -285,8 +336,8 @@ async def repair_store(*, common: Common) -> int:
     """Keep what is intact of a damaged store, and tell what was lost."""
 
     async def work(_interruption: Interruption) -> int:
-        outlet = Outlet()
-        report = await repair(_place(common))
+        outlet, place = Outlet(), _place(common)
+        report = await repair(place) if place.exists() else RepairReport()
         for lost in report.lost:
             await outlet.answer(
                 f"lost: records {lost.first_seq} to {lost.last_seq} of session {lost.session}\n"
@@ -324,70 +375,108 @@ async def prune_sessions(*, older_than: str, common: Common) -> int:
 
 
 async def answer_approval(
-    session: str, approval: str | None, *, deny: bool, text: str, note: str, common: Common
+    session: str,
+    approval: str | None,
+    *,
+    deny: bool,
+    text: str,
+    note: str,
+    who: Who,
+    common: Common,
 ) -> int:
     """Decide what a session waits for, and run it to the end of its turn."""
 
     async def work(runtime: Runtime, outlet: Outlet, loaded: LoadedSettings) -> int:
         view = await runtime.view(session)
-        if not view.approvals:
-            raise NotFound(
-                f"Session {session} waits for nobody.",
-                remedy="`actrio sessions list` shows which do.",
-            )
-        asked = view.approvals[0]
-        for pending in view.approvals:
-            if pending.approval == approval:
-                asked = pending
-        if approval is not None and asked.approval != approval:
-            raise NotFound(
-                f"Session {session} does not wait for {approval}.",
-                remedy=f"It waits for {', '.join(each.approval for each in view.approvals)}.",
-            )
-        _register_known(runtime, loaded, view.agent)
-        await runtime.reopen(session)
+        asked = _asked_of(view, approval)
+        runtime.register(_agent_of(view, who, loaded))
+        opened = await runtime.reopen(session)
         decision: Any = (
             "denied" if deny else ("answered" if asked.about == "question" else "approved")
         )
-        await runtime.answer(session, asked.approval, decision, answer=text, by="user", note=note)
-        return await _to_the_end(runtime, session, asked.turn, outlet)
+        async with opened.subscribe(view.seq) as events:
+            await opened.answer(asked.approval, decision, answer=text, by="user", note=note)
+            return await _to_the_end(opened, asked.turn, events, outlet)
 
     return await _in_runtime(common, work)
 
 
-async def _to_the_end(runtime: Runtime, session: str, turn: str, outlet: Outlet) -> int:
-    opened = await runtime.reopen(session)
-    async with opened.subscribe(0) as events:
-        async for event in events:
-            if event.turn == turn and event.type == "approval.requested":
-                waiting = (await opened.view()).approvals
-                if waiting and all(each.turn == turn for each in waiting):
-                    await outlet.remark(f"(it waits for {waiting[0].approval} now)")
-                    return 0
-            if event.turn == turn and event.type.startswith("turn.") and hasattr(event, "result"):
-                await outlet.answer(f"{redact(event.result.text)}\n")
+def _asked_of(view: SessionView, approval: str | None) -> PendingApproval:
+    """Return what is decided: the approval of that name, or the oldest.
+
+    Raises:
+        NotFound: The session does not wait for it.
+    """
+    if not view.approvals:
+        raise NotFound(
+            f"Session {view.session} waits for nobody.",
+            remedy="`actrio sessions list` shows which do.",
+        )
+    for pending in view.approvals:
+        if approval in (None, pending.approval):
+            return pending
+    raise NotFound(
+        f"Session {view.session} does not wait for {approval}.",
+        remedy=f"It waits for {', '.join(each.approval for each in view.approvals)}.",
+    )
+
+
+async def _to_the_end(
+    session: Session, turn: str, events: Subscription, outlet: Outlet
+) -> int:
+    """Wait for the turn's end, or until it waits for a person again; return the exit code."""
+    async for event in events:
+        if event.turn != turn:
+            continue
+        if isinstance(event, ApprovalRequested | ApprovalResolved):
+            waiting = [each for each in (await session.view()).approvals if each.turn == turn]
+            if waiting:
+                await outlet.remark(f"(it waits for {waiting[0].approval} now)")
                 return 0
+        elif isinstance(event, TERMINAL_EVENTS):
+            if event.result.text:
+                await outlet.answer(f"{redact(event.result.text)}\n")
+            return await conclude(event.result, outlet)
     return 0
 
 
-def _register_known(runtime: Runtime, loaded: LoadedSettings, name: str) -> None:
-    """Let the session's agent be found, where the settings have it."""
+def _agent_of(view: SessionView, who: Who, loaded: LoadedSettings) -> Agent:
+    """Return the agent of a session: that of the flags, or the one of its name.
+
+    Raises:
+        NotFound: The settings have none of that name, or the flags mean another one.
+    """
+    importable_from(Path.cwd())
+    if who.agent is not None or who.model is not None:
+        agent = choose_agent(who, loaded).agent
+    else:
+        agent = _of_settings(view.agent, loaded)
+    if agent.name != view.agent:
+        raise NotFound(
+            f"Session {view.session} belongs to agent {view.agent!r}, not {agent.name!r}.",
+            remedy="Name its agent with --agent.",
+        )
+    return agent
+
+
+def _of_settings(name: str, loaded: LoadedSettings) -> Agent:
+    # One at a time: another agent's mistakes do not matter here.
+    who = _nobody()
+    for given, found in loaded.settings.agents.items():
+        if (found.name or given) == name:
+            model = found.model or choose_agent(who, loaded).agent.model
+            named = attrs.evolve(found, name=name)
+            return build_agent(named, model, loaded.settings.limits)
+    agent = choose_agent(who, loaded).agent
+    if agent.name == name:
+        return agent
+    raise NotFound(
+        f"The session's agent {name!r} is not among the settings' agents.",
+        remedy="Name it with --agent, or write an [agents] table.",
+    )
+
+
+def _nobody() -> Who:
     from actrio.cli._app import Who
 
-    importable_from(Path.cwd())
-    for given, found in loaded.settings.agents.items():
-        agent = build_agent(
-            attrs.evolve(found, name=found.name or given),
-            found.model or loaded.settings.model or choose_agent(Who(), loaded).agent.model,
-            loaded.settings.limits,
-        )
-        runtime.register(agent)
-    if name == "assistant":
-        runtime.register(choose_agent(Who(), loaded).agent)
-    try:
-        runtime.agent(name)
-    except ActrioError as error:
-        raise NotFound(
-            f"The session's agent {name!r} is not among the settings' agents.",
-            remedy="Answer from the program that defines it, or write an [agents] table.",
-        ) from error
+    return Who()

@@ -9,11 +9,12 @@ from typing import Annotated
 import cyclopts
 from cyclopts import App, Parameter
 
-from actrio.cli._app import Common
+from actrio.cli._app import Common, Who
 
 __all__ = ["make_sessions_app"]
 
 COMMON = Common()
+NOBODY = Who()
 
 EPILOGUE = """\
 Examples:
@@ -163,7 +164,8 @@ async def answer(
     *,
     deny: bool = False,
     text: str = "",
-    note: str = "",
+    note: Annotated[str, Parameter(help="What the model is told with the decision.")] = "",
+    who: Who = NOBODY,
     common: Common = COMMON,
 ) -> int:
     """Approve, deny or answer what a session waits for, and run its turn to the end.
@@ -178,13 +180,12 @@ async def answer(
         Say no.
     text
         The answer to a tool's question.
-
-    Note:
-        What the model is told with the decision.
     """
     from actrio.cli._sessions import answer_approval
 
-    return await answer_approval(session, approval, deny=deny, text=text, note=note, common=common)
+    return await answer_approval(
+        session, approval, deny=deny, text=text, note=note, who=who, common=common
+    )
 
 
 async def verify(*, json: bool = False, common: Common = COMMON) -> int:

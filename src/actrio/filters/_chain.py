@@ -22,7 +22,6 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Literal, overload
 
-import structlog
 import trio
 
 from actrio.errors import ActrioError, BugError, FilterFailed
@@ -35,10 +34,11 @@ from actrio.filters._filter import (
     ModelProceed,
     ToolProceed,
 )
+from actrio.telemetry import RoomLog
 
 __all__ = ["compile_chain"]
 
-_log = structlog.get_logger("actrio.filters")
+_log = RoomLog("actrio.filters")
 
 _NOTHING: Final = object()
 

@@ -26,10 +26,10 @@ class HttpApp:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self._front = Front(desk, all_operations())
+        self.front = Front(desk, all_operations())
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        await self._front(scope, receive, send)
+        await self.front(scope, receive, send)
 
     async def drain(self) -> None:
         """End in order: refuse what is new, let native streams say so, wait for façade turns.

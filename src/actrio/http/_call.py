@@ -70,6 +70,7 @@ class Call:
         "_receive",
         "_send",
         "_together",
+        "body_bytes",
         "body_complete",
         "caller",
         "desk",
@@ -99,6 +100,7 @@ class Call:
         self.operation: Operation | None = None  # once its path and method are known
         self.started = False
         self.body_complete = False
+        self.body_bytes = 0
         self._receive = receive
         self._send = send
         self._query: dict[str, list[str]] | None = None
@@ -171,6 +173,7 @@ class Call:
                         raise _too_large(limits.body_bytes)
                     if not message.get("more_body", False):
                         self.body_complete = True
+                        self.body_bytes = size
                         return b"".join(pieces)
                     continue
                 break
@@ -222,9 +225,11 @@ class Call:
         await self._send({"type": "http.response.start", "status": status, "headers": told})
 
     def settle(self) -> None:
-        """Say that this call will last, so that its connection keeps as little as it can."""
+        """Say that this call will last: what only its beginning needed is let go of."""
+        self.headers = {}
         if self._together is not None:
             self._together.settle()
+            self.scope["headers"] = []
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Send a piece of an answer's body."""

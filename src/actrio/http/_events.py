@@ -104,9 +104,14 @@ async def _stream(call: Call) -> Answer | None:
     if turn is not None and await _is_over(call, name, turn, from_seq or 0):
         return Answer(204)
     start = 0 if turn is not None and from_seq is None else from_seq
-    async with desk.held(name) as session, session.subscribe(start) as events:
-        send = partial(_send_events, call, session, events, turn)
-        await EventStream(call).run(send, last_words=stopping_frame)
+    # No context manager: its generator would stay in memory for as long as the stream idles.
+    session = await desk.runtime.reopen(name)
+    try:
+        async with session.subscribe(start) as events:
+            send = partial(_send_events, call, session, events, turn)
+            await EventStream(call).run(send, last_words=stopping_frame)
+    finally:
+        await desk.runtime.close_session(name, mode="detach")
     return None
 
 

@@ -7,11 +7,10 @@ has begun, the end of its connection.
 from __future__ import annotations
 
 import traceback
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Coroutine, MutableMapping, Sequence
 from typing import Any, Final
 
 import attrs
-import structlog
 
 from actrio.errors import ActrioError
 from actrio.http._call import Answer, Call, Gone, Receive, Refused, Send
@@ -19,12 +18,12 @@ from actrio.http._desk import Desk
 from actrio.http._gate import OPEN_PATHS, Denied, admit
 from actrio.http._operations import Operation, make_paths
 from actrio.http._problems import Refusal, openai_error, problem, refusal_headers, refusal_of
-from actrio.telemetry import redact
+from actrio.telemetry import RoomLog, redact
 from actrio.wire import json_line
 
 __all__ = ["Front"]
 
-_log = structlog.get_logger("actrio.http")
+_log = RoomLog("actrio.http")
 
 _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST, PATCH, PUT, DELETE"),
@@ -48,14 +47,13 @@ class Front:
         self._desk = desk
         self._paths = make_paths(operations)
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
-        elif scope["type"] == "http":
-            await self._serve(scope, receive, send)
+    def __call__(
+        self, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> Coroutine[Any, Any, None]:
+        """Return what answers; no frame of ours stays below it while a stream idles."""
+        if scope["type"] == "http":
+            return self._serve(scope, receive, send)
+        return self._live(receive, send) if scope["type"] == "lifespan" else _refuse(receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -140,6 +138,12 @@ class Front:
         body = json_line(problem(refusal, call.request_id))
         answer = Answer(refusal.status, body, b"application/problem+json", headers)
         await call.answer(answer)
+
+
+async def _refuse(receive: Receive, send: Send) -> None:
+    """End a websocket's handshake: there is none here."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1000})
 
 
 def _denied(denied: Denied) -> Refusal:

@@ -129,7 +129,7 @@ def _keep(
     parts = [Text(text) for text in _said(told) if text]
     answer = AssistantMessage((*parts, *turn.calls) or (Text(""),))
     conversation = (*asked.history, *new, answer)
-    size = int(call.headers.get("content-length", "0") or 0) + len(json_line(told))
+    size = call.body_bytes + len(json_line(told))
     if request.previous_response_id:
         size += call.desk.shelf.get(request.previous_response_id).size
     call.desk.shelf.put(told["id"], _Kept(conversation, told, size))

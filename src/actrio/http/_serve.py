@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
-import structlog
 import trio
 from hypercorn.config import Config
 from hypercorn.logging import Logger
@@ -29,11 +28,11 @@ from actrio.errors import ConfigError
 from actrio.http._app import HttpApp
 from actrio.http._connection import ClientStream
 from actrio.http._settings import HttpLimits, HttpSettings
-from actrio.telemetry import redact
+from actrio.telemetry import RoomLog, redact
 
 __all__ = ["HttpServer", "listen_http", "serve_http", "split_address"]
 
-_log = structlog.get_logger("actrio.http")
+_log = RoomLog("actrio.http")
 
 _BACKLOG: Final = 2048
 """Connections that the kernel keeps until they are accepted; a burst of clients fits."""
@@ -227,7 +226,7 @@ async def _in_work(
         # One request at a time: nothing of another one can get between what is held.
         scope["extensions"]["actrio.write_together"] = client
     try:
-        await app(scope, receive, send)
+        await app.front(scope, receive, send)
     finally:
         await client.release()
         client.call_ended()

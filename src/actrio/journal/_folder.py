@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 __all__ = ["clean_namespace", "store_folder"]
 
 NAMESPACE_LENGTH_MAX: Final = 100
@@ -30,5 +28,11 @@ def clean_namespace(name: str) -> str:
 def store_folder(namespace: str = "default", *, env: Mapping[str, str] | None = None) -> Path:
     """Return the folder of a namespace: in ``ACTRIO_DATA_DIR``, or in the user's data folder."""
     chosen = (os.environ if env is None else env).get("ACTRIO_DATA_DIR")
-    root = Path(chosen).expanduser() if chosen else platformdirs.user_data_path("actrio")
+    root = Path(chosen).expanduser() if chosen else _data_path()
     return root / "journal" / clean_namespace(namespace)
+
+
+def _data_path() -> Path:
+    import platformdirs  # late: a store in memory has no folder
+
+    return platformdirs.user_data_path("actrio")

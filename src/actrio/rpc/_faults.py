@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 import trio
 
 from actrio.errors import KINDS, ActrioError, Overloaded
 from actrio.sansio import error_object
+from actrio.telemetry import RoomLog
 from actrio.wire import error_to_dict
 
 __all__ = ["Refused", "fault", "fault_of", "logged_fault"]
+
+_log = RoomLog("actrio.rpc")
 
 
 def fault(
@@ -68,8 +70,7 @@ def logged_fault(error: Exception, method: str) -> dict[str, Any]:
     told = fault_of(error)
     # A peer that went away is no news to anybody who could act.
     if told["data"]["kind"] == "internal" and not isinstance(error, trio.BrokenResourceError):
-        log = structlog.get_logger("actrio.rpc")
-        log.error("rpc.method_failed", method=method, exc_info=error)
+        _log.error("rpc.method_failed", method=method, exc_info=error)
     return told
 
 

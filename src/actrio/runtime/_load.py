@@ -28,7 +28,6 @@ from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 import attrs
-import dotenv
 import platformdirs
 
 from actrio.errors import ConfigError, NotFound
@@ -222,6 +221,8 @@ def _read_dot_env(path: Path) -> dict[str, str]:
     """Read without interpolation: a value is what stands there, whatever the environment holds."""
     if not _is_file(path):
         return {}
+    import dotenv  # late: most folders have no .env
+
     try:
         values = dotenv.dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:

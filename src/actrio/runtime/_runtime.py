@@ -22,7 +22,6 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 import attrs
-import structlog
 import trio
 
 from actrio.actors import ActorCrashed, ActorSnapshot, ActorSystem, open_actor_system
@@ -45,11 +44,11 @@ from actrio.runtime._secrets import record_redactor
 from actrio.runtime._settings import Settings
 from actrio.runtime._stores import open_store, start_housekeeping
 from actrio.sessions import PoolLimits, Session, SessionPool
-from actrio.telemetry import keep_logs_off_stdout
+from actrio.telemetry import RoomLog, keep_logs_off_stdout
 
 __all__ = ["Runtime", "RuntimeStatistics", "open_runtime"]
 
-_log = structlog.get_logger("actrio.runtime")
+_log = RoomLog("actrio.runtime")
 
 
 @attrs.frozen(slots=True, kw_only=True)

@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-
 from actrio.actors import Actor, ActorSystem, ChildSpec, Context
 from actrio.errors import ActrioError
 from actrio.journal import (
@@ -20,13 +18,14 @@ from actrio.journal import (
 )
 from actrio.runtime._settings import StoreSettings
 from actrio.sessions import SessionPool
+from actrio.telemetry import RoomLog
 
 __all__ = ["open_store", "start_housekeeping", "store_place"]
 
 PRUNE_SECONDS: Final = 3600.0
 """How often sessions are looked at that nobody has used for long: retention is told in days."""
 
-_log = structlog.get_logger("actrio.runtime")
+_log = RoomLog("actrio.runtime")
 
 
 def store_place(settings: StoreSettings, env: Mapping[str, str]) -> Path:

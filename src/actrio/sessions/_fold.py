@@ -253,7 +253,7 @@ def _outcome(state: SessionState, record: ModelOutcome, _stored: StoredRecord) -
         turn.text = message.shown
         turn.calls = [OpenCall(call) for call in message.tool_calls]
         thinking = "".join(part.text for part in message.parts if isinstance(part, Thinking))
-        said = (thinking, message.text)
+        said = (thinking, message.shown)
         usage = metrics.usage + record.output.usage
     state.metrics = attrs.evolve(
         metrics,

@@ -78,9 +78,9 @@ AGENTS_MAX: Final = 10_000
 """Agents with an actor at once. Definitions are made by people or by configuration; where names
 are made up per request, those without an open session make room."""
 
-WAITERS_MAX: Final = 256
-"""Handlings of one session beside its turns: those who wait for a turn's end. As many as one
-connection may have requests in flight."""
+HANDLINGS_MAX: Final = 100_000
+"""Deferred handlings of one session. It bounds nothing: its turns are bounded by ``queue_max``, and
+those who wait for their ends by `WAITERS_MAX`; whoever was held up here would hold up answers."""
 
 OWNED_POLL_SECONDS: Final = 0.25
 """How often to look whether another process has let go of a session that is waited for."""
@@ -210,7 +210,7 @@ class SessionPool:
                 lambda values: SessionActor(values["id"], self._desk),
                 idle_seconds=self._limits.idle_seconds,
                 resident_max=self._limits.resident,
-                child=ChildSpec("session", _routed, accepts=accepts, concurrency=WAITERS_MAX + 2),
+                child=ChildSpec("session", _routed, accepts=accepts, concurrency=HANDLINGS_MAX),
             )
         )
 
@@ -365,9 +365,13 @@ class SessionPool:
                     remedy="Close some, or raise limits.sessions.",
                     data={"limit": self._limits.sessions},
                 )
-            if passing:
-                self._passing.add(session_id)
-            opened = await self._first_holder(agent, session_id, insist, wait, about)
+            try:
+                if passing:
+                    self._passing.add(session_id)
+                opened = await self._first_holder(agent, session_id, insist, wait, about)
+            except BaseException:
+                self._passing.discard(session_id)
+                raise
         else:
             if agent is not None and opened.agent != agent:
                 raise _other_agent(session_id, opened.agent.name)
@@ -375,8 +379,18 @@ class SessionPool:
         if pin:
             self._desk.pins[session_id] = self._desk.pins.get(session_id, 0) + 1
             if session_id not in self._desk.live:
-                await opened.ref.ask(ReadSession())
+                await self._woken(session_id, opened)
         return Session(session_id, opened.agent, opened.ref, self._desk, if_busy)
+
+    async def _woken(self, session_id: str, opened: _Opened) -> None:
+        """Wake a session for a holder who is in the books already, and is taken out if it fails."""
+        try:
+            await opened.ref.ask(ReadSession())
+        except BaseException:
+            with trio.CancelScope(shield=True) as scope:
+                scope.deadline = trio.current_time() + self._system.cancel_grace_seconds
+                await self.close_session(session_id, pinned=True)
+            raise
 
     async def _first_holder(
         self,
@@ -391,14 +405,14 @@ class SessionPool:
         await self.agent(agent)
         self._agents[agent.name].sessions += 1
         try:
+            # First: what stands in the session's line begins when it is open.
+            self.register(agent)
             ref = self.ref(session_id)
             message = OpenSession(agent.name, agent.model, insist=insist, **about)
             await self._asked(ref, message, wait=wait)
         except BaseException:
-            self._passing.discard(session_id)
             self._agents[agent.name].sessions -= 1
             raise
-        self.register(agent)
         passing = session_id in self._passing
         opened = self._opened[session_id] = _Opened(agent, ref, passing=passing)
         return opened
@@ -441,7 +455,7 @@ class SessionPool:
         opened = self._opened.get(session_id)
         if opened is None:
             return
-        if pinned:
+        if pinned and session_id in self._desk.pins:  # else it was deleted, and made anew
             self._desk.pins[session_id] -= 1
             if not self._desk.pins[session_id]:
                 del self._desk.pins[session_id]
@@ -452,10 +466,12 @@ class SessionPool:
         self._agents[opened.agent.name].sessions -= 1
         if mode == "detach" and not opened.passing:
             return
+        if mode == "after_turn":
+            await self._until_idle(session_id, opened.ref)
+            if session_id in self._opened:
+                return  # somebody has opened it meanwhile, and holds it
         self._going[session_id] = opened.ref
         try:
-            if mode == "after_turn":
-                await self._until_idle(session_id, opened.ref)
             if session_id in self._desk.live:
                 with contextlib.suppress(ActrioError):  # where it cannot be told, it is stopped
                     await opened.ref.ask(StopTurns())
@@ -514,7 +530,8 @@ class SessionPool:
         """Return what waits for a person in any session, asleep or not."""
         found: list[PendingApproval] = []
         for entry in await self._store.list(after=after, limit=limit, waiting_only=True):
-            found += (await self.view(entry.session)).approvals
+            with contextlib.suppress(NotFound):  # deleted since
+                found += (await self.view(entry.session)).approvals
         return tuple(found)
 
     async def answer(self, session_id: str, message: AnswerApproval) -> None:

@@ -80,6 +80,10 @@ __all__ = [
     "StopTurns",
 ]
 
+WAITERS_MAX: Final = 256
+"""Handlings of one session that wait for a turn's end: as many as one connection may have requests
+in flight. They must not use up what a person's answer needs."""
+
 CONTINUE: Final = "Go on from where you were cut off."
 """What a model is told when a turn is continued: some take an unfinished answer for a finished one."""
 
@@ -140,6 +144,9 @@ class SessionActor(Actor[Any]):
         self._session = session
         self._desk = desk
         self._turns: SessionTurns | None = None  # None: not read yet, or lost
+        # Turns that are to be called and found no room in the mailbox.
+        self._uncalled: dict[str, None] = {}
+        self._waiting = 0  # handlings that wait for the end of a turn
 
     # -- coming and going --------------------------------------------------------------------------
 
@@ -217,10 +224,10 @@ class SessionActor(Actor[Any]):
     def _call(self, turn_id: str, ctx: Context) -> None:
         """Have an open turn run that has no task, if it can go on."""
         turns = self._turns
-        assert turns is not None
-        turn = turns.state.open[turn_id]
-        undecided = any(call.waits and call.leave is None for call in turn.calls)
-        if turn_id in turns.inside or undecided:
+        turn = turns.state.open.get(turn_id) if turns is not None else None
+        if turns is None or turn is None or turn_id in turns.inside:
+            return
+        if any(call.waits and call.leave is None for call in turn.calls):
             return
         try:
             self._desk.agent(turns.state.agent)
@@ -229,7 +236,7 @@ class SessionActor(Actor[Any]):
         try:
             ctx.ref.tell_nowait(RunTurn(turn_id))
         except MailboxFull:
-            return  # those who stand there are served first; the next opening calls it again
+            self._uncalled[turn_id] = None  # those who stand there are served first
 
     # -- messages ----------------------------------------------------------------------------------
 
@@ -240,7 +247,11 @@ class SessionActor(Actor[Any]):
         if isinstance(message, BeginSession):
             return await self._begin(message, turns)
         if not turns.state.agent:
+            await self._let_go(turns)
             raise self._unknown()
+        uncalled, self._uncalled = self._uncalled, {}
+        for name in uncalled:
+            self._call(name, ctx)
         match message:
             case StartTurn():
                 return await self._accept(message, turns, ctx)
@@ -281,6 +292,12 @@ class SessionActor(Actor[Any]):
                 await turns.end_aside(wanted, message.reason)
             except StorageError:
                 return  # the next message to this session is told
+
+    async def _let_go(self, turns: SessionTurns) -> None:
+        """Keep nothing of a session that there is not: its name is free for whoever creates it."""
+        self._turns = None
+        self._desk.live.pop(self._session, None)
+        await turns.book.close()
 
     def _unknown(self) -> NotFound:
         return NotFound(
@@ -417,7 +434,20 @@ class SessionActor(Actor[Any]):
         ended = turns.state.ended.get(turn_id)
         if ended is not None and not ended.into:
             return result_of(ended)
-        return ctx.defer(self._ended, turn_id, turns)
+        if self._waiting >= WAITERS_MAX:
+            raise Overloaded(
+                f"{WAITERS_MAX} wait already for turns of session {self._session}.",
+                remedy="Let one wait and tell the others, or subscribe to the session.",
+                data={"limit": WAITERS_MAX},
+            )
+        self._waiting += 1
+        return ctx.defer(self._waited, turn_id, turns)
+
+    async def _waited(self, turn_id: str, turns: SessionTurns) -> TurnResult:
+        try:
+            return await self._ended(turn_id, turns)
+        finally:
+            self._waiting -= 1
 
     async def _ended(self, turn_id: str, turns: SessionTurns) -> TurnResult:
         result = await turns.wait(turn_id)

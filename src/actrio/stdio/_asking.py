@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-import structlog
 import trio
 
 from actrio.errors import ActrioError, Conflict, NotFound, PeerError
@@ -33,10 +32,11 @@ from actrio.stdio._results import (
     call_told,
 )
 from actrio.stdio._turns import ClientTurns
+from actrio.telemetry import RoomLog
 
 __all__ = ["PersonAsked"]
 
-_log = structlog.get_logger("actrio.stdio")
+_log = RoomLog("actrio.stdio")
 
 UNDECLARED = "The client of this session takes no {what}, so nobody could be asked."
 LEFT = "The client of this session has left, so nobody could be asked."

@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final, Literal
 
-import structlog
 import trio
 
 from actrio.messages import Event
@@ -38,6 +37,7 @@ from actrio.stdio._sessions import ClientSession, ClientSessions
 from actrio.stdio._table import METHODS, PROTOCOL_VERSION
 from actrio.stdio._turn_methods import TurnMethods
 from actrio.stdio._turns import ClientTurns
+from actrio.telemetry import RoomLog
 from actrio.wire import EVENT_VERSION
 
 __all__ = ["StdioExchange"]
@@ -50,7 +50,7 @@ _LET_GO_SECONDS: Final = 1.0
 _LEFT_FLUSH_SECONDS: Final = 0.5
 """For a client that has closed our input: it reads now or not at all, and wants us gone in a second."""
 
-_log = structlog.get_logger("actrio.stdio")
+_log = RoomLog("actrio.stdio")
 
 
 class StdioExchange:

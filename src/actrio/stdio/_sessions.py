@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 import attrs
-import structlog
 import trio
 
 from actrio.errors import ActrioError, Conflict, NotFound
@@ -15,11 +14,12 @@ from actrio.rpc import Connection, fault_of
 from actrio.runtime import Runtime, Session
 from actrio.stdio._profile import ClientProfile
 from actrio.stdio._pump import Listener, SessionPump
+from actrio.telemetry import RoomLog
 from actrio.wire import EVENT_VERSION
 
 __all__ = ["ClientSession", "ClientSessions"]
 
-_log = structlog.get_logger("actrio.stdio")
+_log = RoomLog("actrio.stdio")
 
 
 def _free() -> trio.Event:

@@ -1,9 +1,26 @@
 """What a running actrio tells of itself: logs, without secrets."""
 
-from actrio.telemetry._logging import LogLevel as LogLevel
-from actrio.telemetry._logging import configure_logging as configure_logging
-from actrio.telemetry._logging import keep_logs_off_stdout as keep_logs_off_stdout
-from actrio.telemetry._redaction import REDACTED as REDACTED
-from actrio.telemetry._redaction import RedactSecrets as RedactSecrets
-from actrio.telemetry._redaction import redact as redact
-from actrio.telemetry._redaction import secrets_of as secrets_of
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actrio.telemetry._logging import LogLevel as LogLevel
+    from actrio.telemetry._logging import configure_logging as configure_logging
+    from actrio.telemetry._logging import keep_logs_off_stdout as keep_logs_off_stdout
+    from actrio.telemetry._redaction import REDACTED as REDACTED
+    from actrio.telemetry._redaction import RedactSecrets as RedactSecrets
+    from actrio.telemetry._redaction import redact as redact
+    from actrio.telemetry._redaction import secrets_of as secrets_of
+    from actrio.telemetry._room_log import RoomLog as RoomLog
+else:
+    from actrio._doors import open_door
+
+    __getattr__, __dir__, __all__ = open_door(
+        __name__,
+        {
+            "_logging": "LogLevel configure_logging keep_logs_off_stdout",
+            "_redaction": "REDACTED RedactSecrets redact secrets_of",
+            "_room_log": "RoomLog",
+        },
+    )

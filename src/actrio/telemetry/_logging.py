@@ -11,8 +11,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, TextIO, get_args
 
-import structlog
-
 from actrio.errors import InvalidRequest
 from actrio.telemetry._redaction import RedactSecrets
 
@@ -53,6 +51,8 @@ def configure_logging(
             f"There is no log level {level!r}.",
             remedy=f"Use one of {', '.join(get_args(LogLevel))}.",
         )
+    import structlog  # late, see `RoomLog`
+
     redact = RedactSecrets(env)
     structlog.configure(
         processors=[
@@ -76,16 +76,23 @@ def keep_logs_off_stdout() -> None:
 
     structlog's own default is to print everything to standard output, which may be a protocol of
     the program that embeds us. Whoever configures structlog, before or after, has the last word.
+    In a program that has not loaded structlog nothing is done: `RoomLog` asks again before our
+    first line.
     """
-    if not structlog.is_configured():
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and not structlog.is_configured():
         configure_logging(level="warning")
 
 
 def _json_renderer() -> Any:
+    import structlog
+
     return structlog.processors.JSONRenderer(default=repr, ensure_ascii=True)
 
 
 def _text_renderer(stream: TextIO) -> Any:
+    import structlog
+
     # Not the default exception formatter: it prints local variables, and with them secrets.
     return structlog.dev.ConsoleRenderer(
         colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback

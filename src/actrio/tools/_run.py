@@ -10,10 +10,10 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
 import trio
 
 from actrio.messages import ToolCall, ToolResultState
+from actrio.telemetry import RoomLog
 from actrio.tools._call_desk import OpenDesk
 from actrio.tools._output import describe_error, text_of
 from actrio.tools._place import Place
@@ -25,7 +25,7 @@ from actrio.tools._tool_context import ToolContext
 
 __all__ = ["Run"]
 
-_log = structlog.get_logger("actrio.tools")
+_log = RoomLog("actrio.tools")
 
 
 class Run:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-import docstring_parser
 import msgspec
 
 from actrio.errors import InvalidRequest
@@ -222,6 +221,8 @@ def _extras(declared: inspect.Parameter, about: Mapping[str, str]) -> dict[str, 
 
 
 def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    import docstring_parser  # late: a program without tools has no use for it
+
     raw = inspect.getdoc(innermost_function(function)) or ""
     try:
         parsed = docstring_parser.parse(raw)

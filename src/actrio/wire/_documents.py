@@ -7,8 +7,6 @@ import re
 import tomllib
 from typing import Any, Final, Literal, NoReturn
 
-import yaml
-
 from actrio.errors import ConfigError
 
 __all__ = ["DOCUMENT_BYTES_MAX", "DocumentFormat", "parse_document"]
@@ -71,6 +69,8 @@ def _toml(text: str, source: str) -> Any:
 
 
 def _yaml(text: str, source: str) -> Any:
+    import yaml  # late: settings are TOML, and only agents may be YAML
+
     try:
         return yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:

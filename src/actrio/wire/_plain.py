@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from actrio.errors import ActrioError
-from actrio.wire._events import error_to_dict
+from actrio.wire._errors import error_to_dict
 
 __all__ = ["plain"]
 
