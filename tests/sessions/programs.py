@@ -54,7 +54,7 @@ MODELS = (
     "demo?tools=4&itl=5ms",
     "demo?itl=100ms",
     "tokens?tokens=4&itl=50ms",
-    "demo?tools=2&fault=cut&fault_at=3",
+    "demo?tools=2&fault=cut@3",
     "demo?fault=unknowntool",
     "demo?tools=2&fault=badargs",
 )

@@ -446,3 +446,16 @@ async def test_every_prefix_of_a_journal_opens(after, autojump_clock):
             await trio.sleep(1)
             assert len(calls.seen) == made or waiting
         assert len(RAN) == ran
+
+
+async def test_a_turn_cancelled_by_a_shutdown_can_be_continued(autojump_clock):
+    """A front end that ends does not give its turns up; a user's cancel does."""
+    slow = Agent("slow", model="scripted:tokens?tokens=50&itl=100ms")
+    async with open_runtime(env={}) as runtime:
+        session = await runtime.open_session(slow, id="s")
+        for reason, resumable in (("shutdown", True), ("user", False)):
+            accepted = await session.submit("go")
+            await trio.sleep(1)
+            session.cancel(accepted.turn, reason=reason)
+            assert (await session.wait(accepted.turn)).outcome == "cancelled"
+            assert (await session.view()).turns[-1].resumable is resumable

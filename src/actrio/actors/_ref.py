@@ -86,9 +86,7 @@ class Ref(Generic[M]):
         else:
             await cell.accept_in_line(envelope)
 
-    async def ask(
-        self, message: M, *, each: Callable[[Any], Awaitable[None]] | None = None
-    ) -> Any:
+    async def ask(self, message: M, *, each: Callable[[Any], Awaitable[None]] | None = None) -> Any:
         """Send ``message`` and wait for the answer.
 
         The caller's cancel scopes are the deadline; it travels with the message.

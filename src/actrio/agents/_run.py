@@ -48,6 +48,7 @@ from actrio.journal import (
 )
 from actrio.messages import (
     AssistantMessage,
+    Delta,
     Fold,
     Message,
     ModelInput,
@@ -260,13 +261,14 @@ class TurnRun:
         """The innermost of the model path: one attempt on the provider's connection."""
         await self._items.begin_attempt()
         fold = self._partial = Fold()
-        async with self._prepared.connection.stream(payload, credit=8) as batches:
-            async for batch in batches:
-                for delta in batch:
-                    fold.add(delta)
-                if self._feed.live:
-                    await self._items.hear(batch)
-        output: ModelOutput = batches.result
+
+        async def hear(batch: Sequence[Delta]) -> None:
+            # In the connection's task, read by read: see `Ref.ask`.
+            fold.extend(batch)
+            if self._feed.live:
+                await self._items.hear(batch)
+
+        output: ModelOutput = await self._prepared.connection.ask(payload, each=hear)
         return output
 
     async def _run_tools(self, calls: Sequence[ToolCall]) -> tuple[ToolResult, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from actrio.cli._sessions import kept_in_files
+from actrio.cli._folders import kept_in_files
 from actrio.cli._who import choose_agent, importable_from
 from actrio.rpc import Ending
 from actrio.runtime import Agent, Settings, load_settings

@@ -24,10 +24,10 @@ import trio
 
 from actrio.cli._batch_lines import Asked, BatchLines, open_lines_of
 from actrio.cli._batch_results import Result, Results, ResultsOut, open_results_file
+from actrio.cli._folders import kept_in_files
 from actrio.cli._interrupt import Interruption, until_interrupted
 from actrio.cli._outlet import Outlet
 from actrio.cli._run import FREE_ENDS, load, nobody_decides, say_choice
-from actrio.cli._sessions import kept_in_files
 from actrio.cli._who import Chosen, choose_agent
 from actrio.errors import KINDS, ActrioError, Conflict, NotFound
 from actrio.messages import ApprovalRequested, TurnResult

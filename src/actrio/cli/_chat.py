@@ -15,12 +15,11 @@ import attrs
 import trio
 
 from actrio.agents import Agent
-from actrio.cli._folders import data_folder
+from actrio.cli._folders import data_folder, kept_in_files
 from actrio.cli._interrupt import Interruption, exit_code_of
 from actrio.cli._lines import Lines, open_lines
 from actrio.cli._outlet import Outlet
 from actrio.cli._run import conclude, load, play, say_choice
-from actrio.cli._sessions import kept_in_files
 from actrio.cli._who import choose_agent
 from actrio.errors import ActrioError, codes_for
 from actrio.messages import (

@@ -6,9 +6,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
 import platformdirs
 
-__all__ = ["data_folder", "is_writable"]
+from actrio.runtime import Settings
+
+__all__ = ["data_folder", "is_writable", "kept_in_files"]
 
 
 def data_folder(env: Mapping[str, str]) -> Path:
@@ -23,3 +26,10 @@ def is_writable(folder: Path) -> bool:
         if place.exists():
             return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
     return False
+
+
+def kept_in_files(settings: Settings) -> Settings:
+    """Return ``settings`` with sessions kept in files, where they do not say otherwise."""
+    if settings.store.kind is not None:
+        return settings
+    return attrs.evolve(settings, store=attrs.evolve(settings.store, kind="embedded"))

@@ -12,10 +12,10 @@ import attrs
 import trio
 
 from actrio.cli._app import STANDARD_INPUT
+from actrio.cli._folders import kept_in_files
 from actrio.cli._interrupt import Interruption, until_interrupted
 from actrio.cli._narrate import Narrator, ending_of
 from actrio.cli._outlet import Outlet
-from actrio.cli._sessions import kept_in_files
 from actrio.cli._who import Chosen, choose_agent
 from actrio.errors import Conflict, InvalidRequest, LimitExceeded, NotFound, codes_for
 from actrio.messages import PROMPT_BYTES_MAX, ApprovalRequested, TurnResult

@@ -6,16 +6,15 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
+from actrio.cli._folders import kept_in_files
 from actrio.cli._interrupt import Interruption, until_interrupted
 from actrio.cli._outlet import Outlet
-from actrio.cli._who import choose_agent, importable_from
 from actrio.errors import ActrioError, Conflict, InvalidRequest, NotFound, StorageUnavailable
-from actrio.feeds import Subscription
 from actrio.journal import (
     Record,
     RepairReport,
@@ -26,40 +25,30 @@ from actrio.journal import (
     verify,
 )
 from actrio.messages import (
-    TERMINAL_EVENTS,
-    ApprovalRequested,
-    ApprovalResolved,
     AssistantMessage,
-    PendingApproval,
     SessionView,
     ToolMessage,
     UserMessage,
 )
 from actrio.runtime import (
-    Agent,
     LoadedSettings,
     Runtime,
-    Session,
-    Settings,
-    build_agent,
     duration_seconds,
     load_settings,
     open_runtime,
     store_place,
 )
 from actrio.sessions import exported, fold
-from actrio.telemetry import redact
 from actrio.wire import event_to_json, json_line, plain
 
 if TYPE_CHECKING:
-    from actrio.cli._app import Common, Who
+    from actrio.cli._app import Common
 
 __all__ = [
-    "answer_approval",
     "export_session",
     "fork_session",
     "import_session",
-    "kept_in_files",
+    "in_runtime",
     "list_sessions",
     "prune_sessions",
     "repair_store",
@@ -78,14 +67,7 @@ IMPORT_AT_ONCE: Final = 100
 """Records of one append: few enough for one frame of the store."""
 
 
-def kept_in_files(settings: Settings) -> Settings:
-    """Return ``settings`` with sessions kept in files, where they do not say otherwise."""
-    if settings.store.kind is not None:
-        return settings
-    return attrs.evolve(settings, store=attrs.evolve(settings.store, kind="embedded"))
-
-
-async def _in_runtime(
+async def in_runtime(
     common: Common, work: Callable[[Runtime, Outlet, LoadedSettings], Awaitable[int]]
 ) -> int:
     async def opened(_interruption: Interruption) -> int:
@@ -118,7 +100,7 @@ async def list_sessions(*, after: str, limit: int, as_json: bool, common: Common
             await outlet.remark("(no session is kept here)")
         return 0
 
-    return await _in_runtime(common, work)
+    return await in_runtime(common, work)
 
 
 async def show_session(session: str, *, as_json: bool, common: Common) -> int:
@@ -132,7 +114,7 @@ async def show_session(session: str, *, as_json: bool, common: Common) -> int:
             await outlet.answer("".join(f"{line}\n" for line in _view_lines(view)))
         return 0
 
-    return await _in_runtime(common, work)
+    return await in_runtime(common, work)
 
 
 def _when(seconds: float) -> str:
@@ -190,7 +172,7 @@ async def replay_session(session: str, *, from_seq: int, common: Common) -> int:
             seq = events[-1].seq
         return 0
 
-    return await _in_runtime(common, work)
+    return await in_runtime(common, work)
 
 
 async def fork_session(session: str, *, at: int | None, name: str | None, common: Common) -> int:
@@ -201,7 +183,7 @@ async def fork_session(session: str, *, at: int | None, name: str | None, common
         await outlet.answer(f"{child}\n")
         return 0
 
-    return await _in_runtime(common, work)
+    return await in_runtime(common, work)
 
 
 async def rewind_session(session: str, *, to: int, common: Common) -> int:
@@ -212,7 +194,7 @@ async def rewind_session(session: str, *, to: int, common: Common) -> int:
         await outlet.remark(f"({session} goes on from record {to}: {len(view.history)} messages)")
         return 0
 
-    return await _in_runtime(common, work)
+    return await in_runtime(common, work)
 
 
 async def export_session(session: str, *, to: Path | None, common: Common) -> int:
@@ -237,7 +219,7 @@ async def export_session(session: str, *, to: Path | None, common: Common) -> in
             await outlet.remark(f"({len(records)} records in {to})")
         return 0
 
-    return await _in_runtime(common, work)
+    return await in_runtime(common, work)
 
 
 async def import_session(file: Path, *, name: str | None, common: Common) -> int:
@@ -268,7 +250,7 @@ async def import_session(file: Path, *, name: str | None, common: Common) -> int
         await outlet.answer(f"{session}\n")
         return 0
 
-    return await _in_runtime(common, work)
+    return await in_runtime(common, work)
 
 
 async def _content_of(file: Path) -> bytes:
@@ -314,7 +296,7 @@ async def verify_store(*, as_json: bool, common: Common) -> int:
 
     async def work(_interruption: Interruption) -> int:
         outlet, place = Outlet(), _place(common)
-        report = await verify(place) if place.exists() else VerifyReport()
+        report = await verify(place) if place.exists() else VerifyReport(0, 0, 0, ())
         if as_json:
             await outlet.raw(json_line(attrs.asdict(report)))
         else:
@@ -371,112 +353,4 @@ async def prune_sessions(*, older_than: str, common: Common) -> int:
         )
         return 0
 
-    return await _in_runtime(common, work)
-
-
-async def answer_approval(
-    session: str,
-    approval: str | None,
-    *,
-    deny: bool,
-    text: str,
-    note: str,
-    who: Who,
-    common: Common,
-) -> int:
-    """Decide what a session waits for, and run it to the end of its turn."""
-
-    async def work(runtime: Runtime, outlet: Outlet, loaded: LoadedSettings) -> int:
-        view = await runtime.view(session)
-        asked = _asked_of(view, approval)
-        runtime.register(_agent_of(view, who, loaded))
-        opened = await runtime.reopen(session)
-        decision: Any = (
-            "denied" if deny else ("answered" if asked.about == "question" else "approved")
-        )
-        async with opened.subscribe(view.seq) as events:
-            await opened.answer(asked.approval, decision, answer=text, by="user", note=note)
-            return await _to_the_end(opened, asked.turn, events, outlet)
-
-    return await _in_runtime(common, work)
-
-
-def _asked_of(view: SessionView, approval: str | None) -> PendingApproval:
-    """Return what is decided: the approval of that name, or the oldest.
-
-    Raises:
-        NotFound: The session does not wait for it.
-    """
-    if not view.approvals:
-        raise NotFound(
-            f"Session {view.session} waits for nobody.",
-            remedy="`actrio sessions list` shows which do.",
-        )
-    for pending in view.approvals:
-        if approval in (None, pending.approval):
-            return pending
-    raise NotFound(
-        f"Session {view.session} does not wait for {approval}.",
-        remedy=f"It waits for {', '.join(each.approval for each in view.approvals)}.",
-    )
-
-
-async def _to_the_end(
-    session: Session, turn: str, events: Subscription, outlet: Outlet
-) -> int:
-    """Wait for the turn's end, or until it waits for a person again; return the exit code."""
-    async for event in events:
-        if event.turn != turn:
-            continue
-        if isinstance(event, ApprovalRequested | ApprovalResolved):
-            waiting = [each for each in (await session.view()).approvals if each.turn == turn]
-            if waiting:
-                await outlet.remark(f"(it waits for {waiting[0].approval} now)")
-                return 0
-        elif isinstance(event, TERMINAL_EVENTS):
-            if event.result.text:
-                await outlet.answer(f"{redact(event.result.text)}\n")
-            return await conclude(event.result, outlet)
-    return 0
-
-
-def _agent_of(view: SessionView, who: Who, loaded: LoadedSettings) -> Agent:
-    """Return the agent of a session: that of the flags, or the one of its name.
-
-    Raises:
-        NotFound: The settings have none of that name, or the flags mean another one.
-    """
-    importable_from(Path.cwd())
-    if who.agent is not None or who.model is not None:
-        agent = choose_agent(who, loaded).agent
-    else:
-        agent = _of_settings(view.agent, loaded)
-    if agent.name != view.agent:
-        raise NotFound(
-            f"Session {view.session} belongs to agent {view.agent!r}, not {agent.name!r}.",
-            remedy="Name its agent with --agent.",
-        )
-    return agent
-
-
-def _of_settings(name: str, loaded: LoadedSettings) -> Agent:
-    # One at a time: another agent's mistakes do not matter here.
-    who = _nobody()
-    for given, found in loaded.settings.agents.items():
-        if (found.name or given) == name:
-            model = found.model or choose_agent(who, loaded).agent.model
-            named = attrs.evolve(found, name=name)
-            return build_agent(named, model, loaded.settings.limits)
-    agent = choose_agent(who, loaded).agent
-    if agent.name == name:
-        return agent
-    raise NotFound(
-        f"The session's agent {name!r} is not among the settings' agents.",
-        remedy="Name it with --agent, or write an [agents] table.",
-    )
-
-
-def _nobody() -> Who:
-    from actrio.cli._app import Who
-
-    return Who()
+    return await in_runtime(common, work)

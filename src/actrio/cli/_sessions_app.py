@@ -181,7 +181,7 @@ async def answer(
     text
         The answer to a tool's question.
     """
-    from actrio.cli._sessions import answer_approval
+    from actrio.cli._sessions_answer import answer_approval
 
     return await answer_approval(
         session, approval, deny=deny, text=text, note=note, who=who, common=common

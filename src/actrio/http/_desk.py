@@ -17,8 +17,8 @@ from actrio.http._call import Refused
 from actrio.http._facade import Facade
 from actrio.http._gate import AccessRules
 from actrio.http._problems import Refusal
-from actrio.http._responses import ResponseShelf
 from actrio.http._settings import HttpSettings
+from actrio.http._shelf import ResponseShelf
 from actrio.http._stops import Stops
 from actrio.messages import TurnAccepted
 from actrio.runtime import Runtime

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import msgspec
 
-from actrio.errors import NotFound
 from actrio.http._call import Answer, Call, json_answer
 from actrio.http._facade import FacadeTurn, ServedModel
 from actrio.http._openai_chat import stop_frame, superseded
@@ -18,13 +15,13 @@ from actrio.http._operations import Operation, Reply
 from actrio.http._problems import openai_error, refusal_of
 from actrio.http._responses_read import read_response
 from actrio.http._responses_types import ResponseRequest
+from actrio.http._shelf import Kept
 from actrio.http._sse import named_frame
 from actrio.http._stream import EventStream
 from actrio.messages import (
     AssistantMessage,
     ItemCompleted,
     ItemDelta,
-    Message,
     Text,
     TurnResult,
     Usage,
@@ -34,61 +31,9 @@ from actrio.wire import json_line
 if TYPE_CHECKING:
     from actrio.http._openai_read import Asked
 
-__all__ = ["RESPONSES", "ResponseShelf"]
+__all__ = ["RESPONSES"]
 
 _DECODER: Final = msgspec.json.Decoder(ResponseRequest)
-
-_SHELF_RESPONSES_MAX: Final = 2000
-_SHELF_BYTES_MAX: Final = 64 * 1024 * 1024
-"""About; each response counts with its request's size."""
-
-
-@attrs.frozen(slots=True)
-class _Kept:
-    conversation: tuple[Message, ...]
-    told: Mapping[str, Any]
-    size: int
-
-
-class ResponseShelf:
-    """Responses that can be gone on from, the oldest leave first. They are in memory only."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, id: str) -> _Kept:
-        """Return a response.
-
-        Raises:
-            NotFound: It is not, or no longer, kept.
-        """
-        found = self._kept.get(id)
-        if found is None:
-            raise NotFound(
-                f"There is no response {id[:100]!r}, or it is no longer kept.",
-                remedy="Send the conversation itself as input.",
-                data={"param": "previous_response_id"},
-            )
-        self._kept.move_to_end(id)
-        return found
-
-    def put(self, id: str, kept: _Kept) -> None:
-        """Keep a response."""
-        self._kept[id] = kept
-        self._bytes += kept.size
-        while len(self._kept) > _SHELF_RESPONSES_MAX or self._bytes > _SHELF_BYTES_MAX:
-            _, gone = self._kept.popitem(last=False)
-            self._bytes -= gone.size
-
-    def drop(self, id: str) -> None:
-        """Forget a response.
-
-        Raises:
-            NotFound: It is not kept.
-        """
-        self._bytes -= self.get(id).size
-        del self._kept[id]
 
 
 async def _create(call: Call) -> Answer | None:
@@ -132,7 +77,7 @@ def _keep(
     size = call.body_bytes + len(json_line(told))
     if request.previous_response_id:
         size += call.desk.shelf.get(request.previous_response_id).size
-    call.desk.shelf.put(told["id"], _Kept(conversation, told, size))
+    call.desk.shelf.put(told["id"], Kept(conversation, told, size))
 
 
 def _said(told: Mapping[str, Any]) -> list[str]:

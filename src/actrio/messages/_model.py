@@ -287,6 +287,19 @@ class Fold:
     def usage(self) -> Usage:
         return self._usage
 
+    def extend(self, deltas: Iterable[Delta]) -> None:
+        """Take in the next deltas."""
+        pieces: list[str] | None = None  # of the text part that plain text goes into now
+        for delta in deltas:
+            # Nearly all of them are plain text, and go by here twice in every turn.
+            if pieces is not None and type(delta) is TextDelta and delta.signature is None:
+                pieces.append(delta.text)
+                continue
+            self.add(delta)
+            last = self._order[-1] if self._order else None
+            open_text = isinstance(last, _TextDraft) and last.kind == "text"
+            pieces = last.pieces if open_text and last.signature is None else None
+
     def add(self, delta: Delta) -> None:
         """Take in the next delta."""
         match delta:

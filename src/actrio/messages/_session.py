@@ -91,7 +91,11 @@ class TurnAccepted:
 
 @attrs.frozen(slots=True)
 class CancelTurn:
-    """To a session, on the control lane: end this turn, or (None) the running one."""
+    """To a session, on the control lane: end this turn, or (None) the running one.
+
+    With the reason ``shutdown`` it is not given up: it can be continued, and one that waits for a
+    person or in line stays as it is.
+    """
 
     turn: str | None
     reason: str = "user"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
@@ -19,15 +19,10 @@ from actrio.errors import ActrioError, ConfigError, NotConfigured, NotFound
 from actrio.providers._endpoint import Endpoint
 from actrio.providers._settings import DialectName, ProviderSettings, ProviderStatus
 from actrio.providers._vendors import CATALOG, Capability, Variable, Vendor
-from actrio.providers.dialects import (
-    AnthropicMessages,
-    Deviations,
-    Dialect,
-    Gemini,
-    OllamaChat,
-    OpenAiChat,
-    OpenAiResponses,
-)
+from actrio.providers.dialects import Deviations
+
+if TYPE_CHECKING:
+    from actrio.providers.dialects import Dialect, OpenAiChat
 
 __all__ = [
     "BUILT_IN",
@@ -128,22 +123,27 @@ def make_dialect(
         api_version: Azure's, for chat completions.
         bearer: Whether the key is a bearer token also where the format has a header of its own.
     """
+    # Late, the format that is spoken and no other: each takes as long to load as all of httpcore.
+    from actrio.providers import dialects
+
     deviations = CATALOG[vendor].deviations if vendor is not None else Deviations()
     match kind:
         case "openai":
             return _chat(provider, deviations, api_version)
         case "responses":
             host: Any = "openrouter" if vendor == "openrouter" else "openai"
-            return OpenAiResponses(provider, host, embeddings=_chat(provider, deviations))
+            return dialects.OpenAiResponses(provider, host, embeddings=_chat(provider, deviations))
         case "anthropic":
-            return AnthropicMessages(provider, key_as="bearer" if bearer else "x-api-key")
+            return dialects.AnthropicMessages(provider, key_as="bearer" if bearer else "x-api-key")
         case "gemini":
-            return Gemini(provider)
+            return dialects.Gemini(provider)
         case "ollama":
-            return OllamaChat(provider)
+            return dialects.OllamaChat(provider)
 
 
 def _chat(provider: str, deviations: Deviations, api_version: str | None = None) -> OpenAiChat:
+    from actrio.providers.dialects import OpenAiChat
+
     if api_version is None:
         return OpenAiChat(provider, deviations)
     return OpenAiChat(provider, deviations, "api-key", api_version)

@@ -54,12 +54,5 @@ async def fall_back(
 
 
 async def _pass_on(ref: Ref[Any], call: ModelInput, outlet: Outlet) -> ModelOutput:
-    output: ModelOutput
-    if not outlet.wanted:
-        output = await ref.ask(call)
-        return output
-    async with ref.stream(call, credit=8) as batches:
-        async for deltas in batches:
-            await outlet.emit(deltas)
-    output = batches.result
+    output: ModelOutput = await ref.ask(call, each=outlet.emit if outlet.wanted else None)
     return output

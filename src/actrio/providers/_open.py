@@ -13,14 +13,14 @@ from actrio.actors import ActorSystem, ChildSpec, Ref, SupervisorRef, Supervisor
 from actrio.errors import InvalidRequest
 from actrio.messages import EmbedInput, ModelInput
 from actrio.providers._catalog import check_enabled, known_providers, resolve, status_of
-from actrio.providers._connection import ProviderConnection
 from actrio.providers._endpoint import Endpoint
-from actrio.providers._http import HttpLibrary, Transport, load_http
 from actrio.providers._settings import HttpChoice, ProviderSettings, ProviderStatus
-from actrio.providers._statistics import ConnectionStatistics
-from actrio.providers.dialects import Dialect, OpenAiChat
 
 if TYPE_CHECKING:
+    from actrio.providers._connection import ProviderConnection
+    from actrio.providers._http import HttpLibrary, Transport
+    from actrio.providers._statistics import ConnectionStatistics
+    from actrio.providers.dialects import Dialect
     from actrio.providers.local import LocalSettings
 
 __all__ = ["Connections", "split_model"]
@@ -178,6 +178,7 @@ class Connections:
 
     async def _open_local(self, name: str) -> _Opened:
         # Imported late: nothing of it is loaded where no local model is used.
+        from actrio.providers.dialects import OpenAiChat
         from actrio.providers.local import open_local
 
         under = await self._providers()
@@ -207,6 +208,9 @@ class Connections:
         trust_env: bool,
         adapt: Any = None,
     ) -> ChildSpec:
+        # Late, like httpx itself: a program may talk to scripted models only, or to none yet.
+        from actrio.providers._connection import ProviderConnection
+
         http, tls_context = self._library(settings.http)
 
         def make() -> ProviderConnection:
@@ -240,6 +244,8 @@ class Connections:
 
     def _library(self, choice: HttpChoice) -> tuple[HttpLibrary, Any]:
         if choice not in self._libraries:
+            from actrio.providers._http import load_http
+
             http = load_http(choice, self._transport)
             self._libraries[choice] = (http, http.tls_context())
         return self._libraries[choice]

@@ -44,8 +44,7 @@ class Outlet:
 
     async def emit(self, deltas: tuple[Delta, ...]) -> None:
         """Take in ``deltas``, and give them to an asker who wants them."""
-        for delta in deltas:
-            self.fold.add(delta)
+        self.fold.extend(deltas)
         if self._ctx.is_stream:
             self.shown = True
             await self._ctx.emit(deltas)

@@ -9,13 +9,7 @@ from typing import Any, Final
 
 from actrio.actors import Actor, ActorSystem, ChildSpec, Context
 from actrio.errors import ActrioError
-from actrio.journal import (
-    LargeValues,
-    MemoryStore,
-    clean_namespace,
-    open_embedded_store,
-    store_folder,
-)
+from actrio.journal import LargeValues, MemoryStore, clean_namespace, store_folder
 from actrio.runtime._settings import StoreSettings
 from actrio.sessions import SessionPool
 from actrio.telemetry import RoomLog
@@ -48,6 +42,9 @@ async def open_store(
     if settings.kind != "embedded":
         yield LargeValues(MemoryStore(now=now))
         return
+    # Late: files have twenty modules of their own, and a store in memory none.
+    from actrio.journal import open_embedded_store
+
     async with open_embedded_store(
         store_place(settings, env),
         durability=settings.durability,

@@ -357,6 +357,7 @@ class SessionPool:
     ) -> Session:
         if (going := self._going.get(session_id)) is not None:
             await self._system.stop(going)
+            self._going.pop(session_id, None)
         opened = self._opened.get(session_id)
         if opened is None:
             if len(self._opened) >= self._limits.sessions:
@@ -481,8 +482,9 @@ class SessionPool:
                 store = self._passing_store
                 await store.remove(await store.claim(session_id, "nobody", insist=True))
         finally:
-            self._going.pop(session_id, None)
             self._passing.discard(session_id)
+        # Not where this was cancelled: whoever opens it next waits for its actor's end.
+        self._going.pop(session_id, None)
 
     async def _until_idle(self, session_id: str, ref: Ref[Any]) -> None:
         while (state := self._desk.live.get(session_id)) is not None and state.line:

@@ -285,7 +285,12 @@ class SessionActor(Actor[Any]):
         wanted = message.turn if message.turn is not None else next(iter(turns.state.line), None)
         if wanted is None:
             return
-        if (turn := turns.inside.get(wanted)) is not None:
+        turn = turns.inside.get(wanted)
+        if message.reason == "shutdown":
+            # Nobody gave the turn up: what waits goes on waiting, what ran can be continued.
+            if turn is not None:
+                turn.stop()
+        elif turn is not None:
             turn.cancel(message.reason)
         elif turns.lost is None:
             try:
