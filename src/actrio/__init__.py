@@ -116,4 +116,4 @@ else:
             "tools": "Tool ToolContext tool",
         },
     )
-    __all__ = ["__version__", *__all__]
+    __all__ = ["__version__", *__all__]  # noqa: PLE0604 - checked by tests/test_exports.py

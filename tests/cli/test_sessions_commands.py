@@ -238,18 +238,23 @@ async def test_chat_answers_a_tools_question(
 async def test_chat_asks_for_leave_on_a_terminal(started: Any, shop: Path) -> None:
     """The person sees the call, types y, and the conversation goes on."""
     ours, theirs = pty.openpty()
+    shown = bytearray()
 
     async def until(text: str) -> str:
-        shown = b""
         while text.encode() not in shown:
-            shown += await trio.to_thread.run_sync(os.read, ours, 65536, abandon_on_cancel=True)
-        return shown.decode()
+            shown.extend(
+                await trio.to_thread.run_sync(os.read, ours, 65536, abandon_on_cancel=True)
+            )
+        end = shown.index(text.encode()) + len(text.encode())
+        told = shown[:end].decode()
+        del shown[:end]
+        return told
 
     try:
         async with started(
             "chat", "-a", "clerk", stdin=theirs, stdout=theirs, stderr=theirs
         ) as process:
-            with trio.fail_after(30):
+            with trio.fail_after(20):
                 await until("you ›")
                 os.write(ours, b"Pay.\n")
                 assert "pay" in await until("y to allow")

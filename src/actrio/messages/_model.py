@@ -265,7 +265,7 @@ class Fold:
     fragments until the end. A superseded attempt leaves nothing.
     """
 
-    __slots__ = ("_calls", "_finish", "_order", "_raw", "_usage")
+    __slots__ = ("_calls", "_finish", "_order", "_plain", "_raw", "_usage")
 
     def __init__(self) -> None:
         self._restart()
@@ -273,6 +273,8 @@ class Fold:
     def _restart(self) -> None:
         # Parts in the order in which they began.
         self._order: list[_TextDraft | _CallDraft | VendorItem] = []
+        # The pieces of the last part, where that is a text that goes on.
+        self._plain: list[str] | None = None
         self._calls: dict[int, _CallDraft] = {}
         self._usage = Usage()
         self._finish: FinishReason | None = None
@@ -289,19 +291,23 @@ class Fold:
 
     def extend(self, deltas: Iterable[Delta]) -> None:
         """Take in the next deltas."""
-        pieces: list[str] | None = None  # of the text part that plain text goes into now
         for delta in deltas:
-            # Nearly all of them are plain text, and go by here twice in every turn.
-            if pieces is not None and type(delta) is TextDelta and delta.signature is None:
-                pieces.append(delta.text)
-                continue
-            self.add(delta)
-            last = self._order[-1] if self._order else None
-            open_text = isinstance(last, _TextDraft) and last.kind == "text"
-            pieces = last.pieces if open_text and last.signature is None else None
+            # Nearly all of them are plain text behind plain text, and each goes by here twice.
+            if type(delta) is TextDelta and delta.signature is None and self._plain is not None:
+                self._plain.append(delta.text)
+            else:
+                self.add(delta)
 
     def add(self, delta: Delta) -> None:
         """Take in the next delta."""
+        self._take(delta)
+        last = self._order[-1] if self._order else None
+        if isinstance(last, _TextDraft) and last.kind == "text" and last.signature is None:
+            self._plain = last.pieces
+        else:
+            self._plain = None
+
+    def _take(self, delta: Delta) -> None:
         match delta:
             case TextDelta(text, signature):
                 self._text("text", text, signature)

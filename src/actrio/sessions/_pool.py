@@ -210,7 +210,13 @@ class SessionPool:
                 lambda values: SessionActor(values["id"], self._desk),
                 idle_seconds=self._limits.idle_seconds,
                 resident_max=self._limits.resident,
-                child=ChildSpec("session", _routed, accepts=accepts, concurrency=HANDLINGS_MAX),
+                child=ChildSpec(
+                    "session",
+                    _routed,
+                    restart="transient",  # one that was removed ends by itself
+                    accepts=accepts,
+                    concurrency=HANDLINGS_MAX,
+                ),
             )
         )
 

@@ -252,8 +252,10 @@ class SessionTurns:
         except BaseException as error:
             if not _only_cancelled(error):
                 raise  # the activation ends by it, and the next one finds the turn unfinished
+            if outlet is not None and ctx.stopping is None:
+                self._feed.disown(turn.id)  # it has left: nobody waits for it to read
             with trio.CancelScope(shield=True, deadline=trio.current_time() + ENDING_SECONDS):
-                await self._cut(turn, ctx.stopping)
+                await self._cut(turn, ctx.stopping, settle=False)
             if turn.result is not None:
                 ctx.resolve(turn.result)
             raise
@@ -323,7 +325,9 @@ class SessionTurns:
             return turn.run.cancelled(error)
         return TurnResult(outcome="cancelled", stop_reason="cancelled", error=error, turn=turn.id)
 
-    async def _cut(self, turn: TurnInLine, stopping: ExitReason | None) -> None:
+    async def _cut(
+        self, turn: TurnInLine, stopping: ExitReason | None, *, settle: bool = True
+    ) -> None:
         """Write how a turn ends whose owner left, or whose session stops."""
         open_turn = self.state.open.get(turn.id)
         if open_turn is None or turn.result is not None or turn.suspended:
@@ -336,10 +340,18 @@ class SessionTurns:
                 return  # it is in the journal, and goes on from there
             turn.cancel_reason = "shutdown" if stopping is not None else "crash"
             resumable = open_turn.begun
-        await self._end(turn, self._cancelled(turn), resumable=resumable, kept=turn.kept)
+        await self._end(
+            turn, self._cancelled(turn), resumable=resumable, kept=turn.kept, settle=settle
+        )
 
     async def _end(
-        self, turn: TurnInLine, result: TurnResult, *, resumable: bool = False, kept: bool = True
+        self,
+        turn: TurnInLine,
+        result: TurnResult,
+        *,
+        resumable: bool = False,
+        kept: bool = True,
+        settle: bool = True,
     ) -> None:
         """Write the ending of a turn and make its result; the first call counts.
 
@@ -368,7 +380,8 @@ class SessionTurns:
         turn.result = result_of(ended) if ended is not None else result
         if written:
             turn.result = attrs.evolve(turn.result, output=result.output, error=result.error)
-            await self._feed.settle(turn.id)
+            if settle:
+                await self._feed.settle(turn.id)
             with contextlib.suppress(StorageError):  # the next write tells whoever writes it
                 await self.book.checkpoint_if_due()
 
