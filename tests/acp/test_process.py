@@ -27,6 +27,17 @@ def stick() -> str:
     return ""
 '''
 
+PAY = '''
+from actrio import tool
+
+@tool(approval="ask")
+def pay() -> str:
+    """Pay."""
+    return "paid"
+'''
+
+CLERK = '[agents.clerk]\nmodel = "scripted:demo"\ntools = ["ask:pay"]\n'
+
 
 @pytest.fixture
 def noisy(folder):
@@ -100,13 +111,8 @@ async def test_end_of_input_ends_it_whatever_holds_it(started, noisy):
 
 async def test_a_permission_nobody_can_give_any_more(started, folder):
     """At the end of input an open question ends with its turn; the session can be loaded again."""
-    (folder / "ask.py").write_text(
-        "from actrio import tool\n\n@tool(approval='ask')\ndef pay() -> str:\n"
-        "    'Pay.'\n    return 'paid'\n"
-    )
-    (folder / "actrio.toml").write_text(
-        '[agents.clerk]\nmodel = "scripted:demo"\ntools = ["ask:pay"]\n'
-    )
+    (folder / "ask.py").write_text(PAY)
+    (folder / "actrio.toml").write_text(CLERK)
     async with started("--agent", "clerk") as editor:
         session = await editor.new()
         await editor.prompt(session)
@@ -148,3 +154,22 @@ async def test_wrong_settings_are_told_on_stderr(started, folder):
         assert await editor.process.wait() == 78
         assert b"nonsense" in await editor.process.stderr.receive_some()
         assert await editor.rest() == []
+
+
+async def test_killed_while_a_permission_is_open(started, folder):
+    """The next process loads the session: the turn has ended with it, and the next prompt runs."""
+    (folder / "ask.py").write_text(PAY)
+    (folder / "actrio.toml").write_text(CLERK)
+    async with started("--agent", "clerk") as editor:
+        session = await editor.new()
+        await editor.prompt(session)
+        await editor.until_request("session/request_permission")
+        editor.process.kill()
+        await editor.process.wait()
+    async with started("--agent", "clerk") as editor:
+        await editor.load(session)
+        assert editor.updates("tool_call_update")[-1]["status"] == "failed"
+        editor.answers["session/request_permission"] = {
+            "result": {"outcome": {"outcome": "selected", "optionId": "allow_once"}}
+        }
+        assert await editor.ask(session) == "end_turn"

@@ -58,7 +58,7 @@ def test_help_leads_to_examples(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "told"),
     [
         (["rnu"], 'Did you mean "run"'),
-        (["run"], "requires an argument"),
+        (["run"], "nothing to ask"),
         (["run", "x", "--modle", "y"], "--modle"),
         (["run", "x", "--max-steps", "0"], "--max-steps"),
         (["serve", "--on-eof", "stop"], '"drain", "cancel"'),

@@ -253,12 +253,15 @@ def _compare_values(found, name, records, acknowledged):
     changes = [one.record.values for one in records if isinstance(one.record, StateChanged)]
     decided = [one.record for one in records if isinstance(one.record, ApprovalDecided)]
     for words in acknowledged:
+        there = wanted = None
         if words[:2] == ("state", name):
-            if [each.get(words[2]) for each in changes if words[2] in each] != [int(words[3])]:
-                found.wrong(f"{name}: {words} is not there once")
+            there = [each[words[2]] for each in changes if words[2] in each]
+            wanted = [int(words[3])]
         elif words[:2] == ("answered", name):
-            if [each.decision for each in decided if each.approval == words[2]] != [words[3]]:
-                found.wrong(f"{name}: {words} is not there once")
+            there = [each.decision for each in decided if each.approval == words[2]]
+            wanted = [words[3]]
+        if there != wanted:
+            found.wrong(f"{name}: {words} is there as {there}")
 
 
 async def _go_on(folder, found):

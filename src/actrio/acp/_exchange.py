@@ -12,11 +12,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import version
 from typing import Any, Final
 
 import trio
 
+from actrio._version import own_version
 from actrio.acp import _params as p
 from actrio.acp._files import file_tools
 from actrio.acp._models import MODEL_OPTION, Models
@@ -143,7 +143,7 @@ class AcpExchange:
         self._sessions.lend(file_tools(lent, self._connection, self._sessions.folder_of))
         return {
             "protocolVersion": PROTOCOL_VERSION,
-            "agentInfo": {"name": "actrio", "title": "actrio", "version": version("actrio")},
+            "agentInfo": {"name": "actrio", "title": "actrio", "version": own_version()},
             "agentCapabilities": {
                 "loadSession": True,
                 "promptCapabilities": {"image": True, "audio": False, "embeddedContext": True},

@@ -152,7 +152,8 @@ class AcpSessions:
         """
         _check_folder(cwd)
         id = f"s_{secrets.token_hex(6)}"
-        return await self._open(id, cwd, self._models.default, labels={FOLDER_LABEL: cwd})
+        agent = self._copy(self._name(id), self._models.default)
+        return await self._open(id, cwd, agent, labels={FOLDER_LABEL: cwd})
 
     async def open_again(self, id: str, cwd: str) -> AcpSession:
         """Open a session that there is.
@@ -169,29 +170,41 @@ class AcpSessions:
             known.tools = self._toolbox(known.session.agent, cwd)
             return known
         view = await self._runtime.view(id)
-        self._check_ours(view)
-        model = view.state.get(MODEL_KEY)
-        return await self._open(id, cwd, model if isinstance(model, str) else self._models.default)
-
-    def _check_ours(self, view: SessionView) -> None:
-        if view.agent not in (self._name(view.session), self._agent.name):
+        if view.agent not in (self._name(id), self._agent.name):
             raise Conflict(
-                f"Session {view.session} belongs to agent {view.agent!r}.",
+                f"Session {id} belongs to agent {view.agent!r}.",
                 remedy="Serve that agent: actrio acp --agent NAME.",
             )
-        if view.approvals:
-            raise Conflict(
-                f"Session {view.session} waits for a person since before.",
-                remedy=f"Decide it first: actrio sessions answer {view.session}.",
-            )
+        model = view.state.get(MODEL_KEY)
+        model = model if isinstance(model, str) else self._models.default
+        own = await self._open(id, cwd, self._copy(view.agent, model))
+        try:
+            await self._end_left(own, view)
+        except BaseException:
+            await self.close(id)
+            raise
+        return own
+
+    async def _end_left(self, own: AcpSession, view: SessionView) -> None:
+        """End turns that wait for a person since a process was killed: their editor has left.
+
+        Raises:
+            Conflict: It is not an editor's session, so somebody else may want to decide.
+        """
+        for pending in view.approvals:
+            if FOLDER_LABEL not in view.labels:
+                raise Conflict(
+                    f"Session {own.id} waits for a person since before.",
+                    remedy=f"Decide it first: actrio sessions answer {own.id}.",
+                )
+            own.session.cancel(pending.turn, reason="client_left")
+            await own.session.wait(pending.turn)
 
     async def _open(
-        self, id: str, cwd: str, model: str, *, labels: dict[str, str] | None = None
+        self, id: str, cwd: str, agent: Agent, *, labels: dict[str, str] | None = None
     ) -> AcpSession:
-        name = self._name(id) if labels is not None else (await self._runtime.view(id)).agent
-        agent = self._copy(name, model)
         session = await self._runtime.open_session(agent, id=id, labels=labels)
-        own = AcpSession(id, cwd, model, session, self._toolbox(agent, cwd))
+        own = AcpSession(id, cwd, agent.model, session, self._toolbox(agent, cwd))
         self._sessions[id] = own
         return own
 

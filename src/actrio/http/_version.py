@@ -1,10 +1,11 @@
-"""What this is a version of; the package's metadata know, and only they."""
+"""What this is a version of, as clients are told it."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Final
+
+from actrio._version import own_version
 
 __all__ = ["VERSION"]
 
-VERSION: Final = version("actrio")
+VERSION: Final = own_version()

@@ -1,9 +1,15 @@
-"""The time limits of one attempt: one scope whose deadline moves with what is waited for."""
+"""The time limits of one attempt: one scope whose deadline moves with what is waited for.
+
+Moving a deadline costs more than passing on a token, so it is moved only where that makes a
+difference: by more than a hundredth of the limit, and while the asker really has to be waited for.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, Self
+import types
+from collections.abc import Awaitable, Coroutine, Generator
+from typing import Any, Final, Literal, Self
 
 import trio
 
@@ -13,6 +19,9 @@ from actrio.providers._settings import ProviderSettings
 __all__ = ["Phases"]
 
 Phase = Literal["first_byte", "idle", "progress"]
+
+NEGLIGIBLE: Final = 0.01
+"""How much earlier than said, as a part of the limit, silence may be taken for a dead answer."""
 
 _TOLD: Final[dict[Phase, tuple[str, str]]] = {
     "first_byte": ("sent nothing", "Try again, or raise first_byte_seconds."),
@@ -33,6 +42,7 @@ class Phases:
     """
 
     __slots__ = (
+        "_by",
         "_delta_by",
         "_delta_seconds",
         "_idle_seconds",
@@ -57,7 +67,7 @@ class Phases:
         self.begun = False
 
     def __enter__(self) -> Self:
-        self._scope.deadline = trio.current_time() + self._seconds
+        self._scope.deadline = self._by = trio.current_time() + self._seconds
         self._scope.__enter__()
         return self
 
@@ -82,11 +92,35 @@ class Phases:
             self.phase, self._seconds = "idle", self._idle_seconds
         else:
             self.phase, self._seconds, by = "progress", self._delta_seconds, self._delta_by
-        self._scope.deadline = by
+        if not 0 <= by - self._by <= self._seconds * NEGLIGIBLE:
+            self._scope.deadline = self._by = by
 
-    def passing_on(self) -> None:
-        """The asker is waited for: no time runs until the next `read`."""
-        self._scope.deadline = math.inf
+    def pass_on(self, work: Coroutine[Any, Any, None]) -> Awaitable[None]:
+        """Await ``work``; while the asker is waited for in it, no time runs until the next `read`."""
+        return self._pass_on(work)
+
+    @types.coroutine
+    def _pass_on(self, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        # What ``await work`` does, with a look at the first time that it really waits.
+        try:
+            wait = work.send(None)
+            self._scope.deadline = self._by = math.inf
+            while True:
+                try:
+                    sent = yield wait
+                except GeneratorExit:
+                    work.close()
+                    raise
+                except BaseException as error:
+                    wait = work.throw(error)
+                else:
+                    wait = work.send(sent)
+        except StopIteration:
+            return
+
+    def over(self) -> None:
+        """The answer is whole: no time runs any more."""
+        self._scope.deadline = self._by = math.inf
 
     def _late(self) -> ProviderUnreachable:
         what, remedy = _TOLD[self.phase]

@@ -80,17 +80,16 @@ async def read_answer(
         deltas = reader.feed(data)
         if deltas:
             accepted()
-            phases.passing_on()
             if rewritten := rewrite(deltas):
-                await outlet.emit(tuple(rewritten))
+                await phases.pass_on(outlet.emit(tuple(rewritten)))
         phases.read(progress=bool(deltas))
         if reader.done:
             break
     last = reader.close()
     accepted()
-    phases.passing_on()
     if last and (rewritten := rewrite(last)):
-        await outlet.emit(tuple(rewritten))
+        await phases.pass_on(outlet.emit(tuple(rewritten)))
+    phases.over()
     with trio.move_on_after(DRAIN_SECONDS):
         async for _ in pieces:
             pass

@@ -16,11 +16,11 @@ import base64
 import math
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any, Final, Literal
 
 import trio
 
+from actrio._version import own_version
 from actrio.messages import Event
 from actrio.rpc import Call, Connection, Ending, Methods, Refused, fault
 from actrio.runtime import Runtime
@@ -213,7 +213,7 @@ class StdioExchange:
         return r.told(
             r.Initialized(
                 protocol_version=PROTOCOL_VERSION,
-                server=p.Peer(name="actrio", version=version("actrio")),
+                server=p.Peer(name="actrio", version=own_version()),
                 methods=sorted(METHODS),
                 agents=self._agents.names(),
                 capabilities=self._profile.capabilities(),

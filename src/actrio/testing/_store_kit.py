@@ -155,7 +155,8 @@ async def what_is_trimmed_is_not_found(opened: OpenStore) -> None:
         await _refused(InvalidRequest, lambda: store.trim(claim, 2))
         await store.append("s", claim.epoch, 2, [Checkpoint(snapshot={}), _input(4)])
         await store.trim(claim, 3)
-        await _refused(NotFound, lambda: store.read("s", 2))
+        error = await _refused(NotFound, lambda: store.read("s", 2))
+        assert (error.data or {}).get("first_seq") == 3, "it says from where on there is something"
         assert [one.seq for one in await store.read("s")] == [3, 4]
         assert await store.append("s", claim.epoch, 4, [_input(5)]) == 5
         (entry,) = await store.list()
