@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.ready-run
 TSTAMP := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types fmt unit matrix coverage bench fuzz fixtures providers-test docs clean
+.PHONY: help run test lint types fmt unit matrix coverage crash bench bench-peers bench-rooms soak chaos sweep mutants fuzz fixtures providers-test docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,11 +65,21 @@ crash: $(TSTAMP) ## kill a process that writes a journal a thousand times; nothi
 	@folder=$$(mktemp -d) && $(BIN)/python tests/crash/kill_runner.py $$folder $(or $(KILLS),1000); \
 	  status=$$?; rm -rf $$folder; exit $$status
 
-bench: $(STAMP) ## every benchmark program, one table each
-	@$(BIN)/python -m bench.kernel
-	-@$(BIN)/python -m bench.decode
-	-@$(BIN)/python -m bench.journal
-	@$(BIN)/python -m bench.decode
+bench: $(STAMP) ## actrio, bare loops and Agno at the same work, in five minutes, one table
+	@$(BIN)/python -m bench.peers --quick $(ARGS)
+
+bench-peers: $(STAMP) ## actrio beside seven other programs at the same work; about an hour
+	@$(BIN)/python -m bench.peers $(ARGS)
+
+bench-rooms: $(TSTAMP) ## the parts by themselves: kernel, decoding, transport, journal, sessions, stdio, HTTP, imports
+	@for part in kernel decode transport journal sessions stdio http imports; do \
+	  echo "== $$part"; $(BIN)/python -m bench.$$part || exit 1; done
+
+soak: $(STAMP) ## the owner's load for ten minutes (DURATION=1h for longer): memory, lag, lost streams
+	@$(BIN)/actrio stress --profile soak --duration $(or $(DURATION),10m) --out $(or $(OUT),build/soak)
+
+chaos: $(STAMP) ## ten minutes (DURATION=…) of failing providers, kills, slow clients and cancels
+	@$(BIN)/actrio stress --profile chaos --duration $(or $(DURATION),10m) --out $(or $(OUT),build/chaos)
 
 sweep: $(TSTAMP) ## simulate the kernel: SEEDS (100000) programs, and memory over long runs
 	@$(BIN)/python tools/sweep.py
@@ -78,8 +88,9 @@ sweep: $(TSTAMP) ## simulate the kernel: SEEDS (100000) programs, and memory ove
 mutants: $(TSTAMP) ## plant each bug of tools/mutants_table.py; the tests must catch it
 	@$(BIN)/python tools/mutants.py
 
-fuzz: $(STAMP) ## a million mutated answers to every wire format (FUZZ_CASES=N for fewer)
+fuzz: $(STAMP) ## a million mutated answers to every wire format, a million lines to the stdio server
 	@$(BIN)/python tools/fuzz.py
+	@$(BIN)/python tools/fuzz.py --stdio
 
 fixtures: $(TSTAMP) ## check the recorded exchanges; ARGS='--record PROVIDER:MODEL --out FILE' makes one
 	@$(BIN)/python tools/make_fixtures.py $(ARGS)

@@ -219,7 +219,7 @@ async def _rewind(store: LargeValues, name: str, to_seq: int) -> None:
     past.metrics, past.turns_ended, past.ended = now.metrics, now.turns_ended, now.ended
     past.event_seq = now.event_seq + 1
     claim = await store.claim(name, "fixture")
-    made = [SessionRewound(to_seq=to_seq), Snapshot(snapshot=snapshot_of(past))]
+    made: list[Record] = [SessionRewound(to_seq=to_seq), Snapshot(snapshot=snapshot_of(past))]
     await store.append(name, claim.epoch, claim.last_seq, made)
     await store.release(claim)
 
@@ -231,7 +231,7 @@ async def write(folder: Path) -> None:
         folder, durability="always", now=lambda: next(times) + 0.25
     ) as embedded:
         store = LargeValues(embedded)
-        for name, records in (
+        sessions: tuple[tuple[str, list[Record]], ...] = (
             ("whole", [*whole()]),
             ("asleep", [*whole()]),
             ("rewound", [*whole()]),
@@ -239,7 +239,8 @@ async def write(folder: Path) -> None:
             ("waiting-asleep", [*waiting()]),
             ("broken", [*broken()]),
             ("fork", [_created(), SessionForked(parent="whole", parent_seq=9)]),
-        ):
+        )
+        for name, records in sessions:
             await _append(store, name, records)
         await _append(store, "fork", [*_began("t_9"), *_answered("t_9", 1, "On.")])
         await _checkpoint(store, "asleep")
@@ -263,9 +264,10 @@ async def meaning(folder: Path) -> dict[str, Any]:
         store = LargeValues(embedded)
         for entry in await store.list():
             records = await oldest_records(store, entry.session)
+            events: list[Any] = replayed(entry.session, records)
             found[entry.session] = {
                 "state": snapshot_of(await read_state(store, entry.session)),
-                "events": [event_to_dict(each) for each in replayed(entry.session, records)],
+                "events": [event_to_dict(each) for each in events],
             }
     plain: dict[str, Any] = json.loads(json.dumps(found).replace(LARGE, "LARGE"))
     return plain

@@ -356,12 +356,24 @@ ACTIVATION = [
         "a timer set in on_stop stays in the heap",
     ),
     Mutant(
-        "tasks-lost-while-the-home-closes",
+        "tasks-begun-at-the-end-run-on",
         "_activation.py",
-        "                self._open_home()  # these came while it closed; "
-        "they are settled like the others",
-        "                pass",
-        "a handling deferred during a cancel is never settled",
+        "                for scope in self._tasks:  # each time: what ends may have started another\n"
+        '                    scope.cancel(reason="the activation ended")\n'
+        "                await self.park()",
+        "                for scope in self._tasks:\n"
+        '                    scope.cancel(reason="the activation ended")\n'
+        "                while self._tasks:\n"
+        "                    await self.park()",
+        "a task started during the cancel keeps the actor from ending",
+    ),
+    Mutant(
+        "deferred-waits-as-the-handler",
+        "_activation.py",
+        "        current_handler.set(None)  # what runs here never keeps the actor from receiving\n",
+        "",
+        "a deferred handling that asks its own actor is told of a deadlock",
+        sample=True,
     ),
     Mutant(
         "mess-leaves-the-activation",
@@ -468,6 +480,65 @@ WAITS = [
         "        if producer is None or self.reader is None:",
         "        if True:",
         "a reader that asks its producer hangs",
+    ),
+    Mutant(
+        "sink-failure-crashes-the-producer",
+        "_envelope.py",
+        "            self._fail(error)\n        except BaseExceptionGroup",
+        "            raise error\n        except BaseExceptionGroup",
+        "what the asker's function raises is taken for the producer's own",
+        sample=True,
+    ),
+    Mutant(
+        "sink-failure-lets-the-producer-go-on",
+        "_envelope.py",
+        '                self.scope.cancel(reason="the asker\'s function failed")',
+        "                pass",
+        "the handling goes on for an asker that has its error",
+    ),
+    Mutant(
+        "sink-failure-uses-up-the-loop",
+        "_envelope.py",
+        "            self.abandoned = True\n            if self.scope is not None:\n"
+        "                self.scope.cancel(reason=\"the asker's",
+        "            if self.scope is not None:\n"
+        "                self.scope.cancel(reason=\"the asker's",
+        "a failed function is called again, and the next message is cancelled too",
+    ),
+    Mutant(
+        "sink-called-after-the-answer",
+        "_envelope.py",
+        "        if self.resolved or self.abandoned:\n            return",
+        "        if self.abandoned:\n            return",
+        "the asker's function runs while the asker goes on",
+    ),
+    Mutant(
+        "answer-overtakes-the-sink",
+        "_ref.py",
+        "                    while exchange.at_work:",
+        "                    while False:",
+        "an early answer returns while the asker's function still runs",
+    ),
+    Mutant(
+        "sink-waits-as-the-producer",
+        "_envelope.py",
+        "        token = current_handler.set(asker)\n",
+        "        token = current_handler.set(producer)\n",
+        "a function that asks its own actor hangs",
+    ),
+    Mutant(
+        "sink-without-an-edge",
+        "_envelope.py",
+        "            note_wait(producer, asker, place)\n",
+        "            note_wait(producer, producer, place)\n",
+        "a function that asks its producer hangs",
+    ),
+    Mutant(
+        "sink-at-work-is-a-wait",
+        "_envelope.py",
+        "        return not (self.resolved or self.at_work)",
+        "        return not self.resolved",
+        "the tree says that an asker waits for a producer that waits for it",
     ),
     Mutant(
         "slot-not-cleared-after-abort",

@@ -10,6 +10,7 @@ when they say something else than the code.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -233,6 +234,20 @@ def _is_table(field: attrs.Attribute[Any]) -> bool:
 
 # -- the command line ----------------------------------------------------------------------------
 
+SESSIONS_COMMANDS = (
+    "list",
+    "show",
+    "replay",
+    "fork",
+    "rewind",
+    "export",
+    "import",
+    "answer",
+    "verify",
+    "repair",
+    "prune",
+)
+
 
 def command_options(*path: str) -> Callable[[], list[str]]:
     """Return what writes the options of one command."""
@@ -343,17 +358,27 @@ def wire_limits() -> list[str]:
 def public_names(module: str) -> Callable[[], list[str]]:
     """Return what writes one line for each public name of a room."""
 
+    rooms = _rooms()
+
     def rows() -> Iterator[list[str]]:
         for name in sorted(actrio.__all__):
             value = getattr(actrio, name)
-            if name != "__version__" and _room_of(name) == module:
+            if rooms.get(name) == module:
                 yield [f"`{name}`", _said_of(name, value)]
 
     return lambda: table(["name", "what it is"], rows())
 
 
-def _room_of(name: str) -> str:
-    return actrio._ROOM_OF[name]  # noqa: SLF001 - the table by which names are loaded
+def _rooms() -> dict[str, str]:
+    """Return the room of each public name, as the package's own imports tell it."""
+    tree = ast.parse(inspect.getsource(actrio))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    rooms = {
+        alias.name: str(node.module).removeprefix("actrio.")
+        for node in imports
+        for alias in node.names
+    }
+    return {name: rooms[name] for name in actrio.__all__ if name in rooms}
 
 
 def _said_of(name: str, value: Any) -> str:
@@ -392,14 +417,15 @@ PARTS: dict[str, Callable[[], list[str]]] = {
             ("providers",),
             ("contract",),
             ("serve",),
+            ("acp",),
+            *(("sessions", name) for name in SESSIONS_COMMANDS),
+            ("stress",),
+            ("stress", "compare"),
             ("model", "install"),
             ("model", "list"),
         )
     },
-    **{
-        f"names.{room}": public_names(room)
-        for room in dict.fromkeys(actrio._ROOM_OF.values())  # noqa: SLF001 - as above
-    },
+    **{f"names.{room}": public_names(room) for room in dict.fromkeys(_rooms().values())},
 }
 
 if __name__ == "__main__":

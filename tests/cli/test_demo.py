@@ -98,7 +98,7 @@ async def test_the_scripted_process_ends_with_its_input() -> None:
     async with trio.open_nursery() as nursery:
         process = await nursery.start(
             lambda task_status: trio.run_process(
-                [sys.executable, "-m", "actrio.cli._scripted_child"],
+                [sys.executable, "-m", "actrio.stress._provider_child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 task_status=task_status,

@@ -17,6 +17,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -316,7 +317,7 @@ def _answer(folder, acknowledged, go_on, pipe):
         found = trio.run(_judged, folder, acknowledged, go_on)
         told = {"problems": found.problems[:5], "counts": found.counts}
     except BaseException as error:
-        told = {"problems": [repr(error)], "counts": {}}
+        told = {"problems": ["".join(traceback.format_exception(error))], "counts": {}}
     os.write(pipe, json.dumps(told).encode())
 
 
@@ -374,7 +375,7 @@ def main(root: Path, kills: int) -> dict[str, object]:
         totals["effects"] = totals["effects"] + told["counts"].get("effects", 0) * go_on
         for each in told["problems"]:
             problems.append(f"life {life} in {folder}: {each}")
-            print(problems[-1][:2000], file=sys.stderr)
+            print(problems[-1][-6000:], file=sys.stderr)
         if len(problems) >= 5 or totals["lives"] > 3 * kills + 10:
             break
         life += 1

@@ -112,8 +112,12 @@ def is_here(need):
 
 def environment(home):
     """Return the environment of a page's programs."""
-    installed = installed_models()
-    data = installed[0].path.parents[1] if installed else home / "data"
+    data = home / "data"
+    data.mkdir(exist_ok=True)
+    for model in installed_models()[:1]:
+        # The model is everybody's, the sessions of a page are its own.
+        models = data / model.path.parent.name
+        models.symlink_to(model.path.parent, target_is_directory=True)
     return {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(home),

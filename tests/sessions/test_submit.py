@@ -221,6 +221,24 @@ async def test_many_wait_for_one_turn(autojump_clock):
         assert {each.text for each in results} == {"first"}
 
 
+async def test_a_turn_that_a_shutdown_left_in_line_goes_on_where_there_is_none(
+    autojump_clock, check_journal
+):
+    """A front end that ends leaves it; the session lives on, and whoever comes next continues it."""
+    async with open_runtime(env={}) as runtime:
+        session = await runtime.open_session(SLOW, id="s")
+        accepted = await session.submit("hello")
+        await wait_all_tasks_blocked()
+        waiting = await session.submit("next")
+        for turn in (waiting.turn, accepted.turn):
+            session.cancel(turn, reason="shutdown")
+        await trio.sleep(10)
+        assert (await session.wait(waiting.turn)).outcome == "completed"
+        first = await session.wait(accepted.turn)
+        assert first.outcome == "completed" or first.error.reason == "shutdown"
+        assert (await check_journal(runtime, "s")).status == "idle"
+
+
 async def test_too_many_who_wait_are_refused_and_hold_up_nobody(autojump_clock):
     """Beyond the bound a waiter is told so; answers and messages still come through."""
 

@@ -38,7 +38,7 @@ def assert_clean(report):
     assert turns["started"] == turns["ok"] + turns["cancelled"] + turns["rejected"]
 
 
-@pytest.mark.parametrize("target", ["inproc", "stdio:", "openai:"])
+@pytest.mark.parametrize("target", ["inproc", "stdio:", "http:", "openai:"])
 async def test_a_closed_run_measures_every_turn(run_plan, target):
     """Each target: all turns end well and whole, and every metric it can tell is there."""
     report = await run_plan(target=target, allow_saturated=True)
@@ -212,7 +212,8 @@ async def test_a_target_that_dies_loses_its_turns_and_the_report_says_so():
 @pytest.mark.parametrize(
     ("target", "kind"),
     [
-        ("http://127.0.0.1:1", NotSupported),
+        ("http://127.0.0.1:1", ProviderUnreachable),
+        ("http:ftp://x", InvalidRequest),
         ("nonsense", InvalidRequest),
         ("openai:ftp://x", InvalidRequest),
         ("openai:http://127.0.0.1:1/v1", ProviderUnreachable),
@@ -234,6 +235,7 @@ async def test_a_target_that_is_not_there_is_told_as_what_it_is(run_plan, target
         ("stdio:", "kill_actor=1/s", "scripted:demo"),
         ("stdio:", "slow_client=5%", "scripted:demo"),
         ("openai:", "kill_actor=1/s", "scripted:demo"),
+        ("http:", "kill_actor=1/s", "scripted:demo"),
         ("inproc", "stall=1%", "local:smollm2"),
     ],
 )

@@ -11,14 +11,14 @@ No exception of the actor's code leaves here: the supervisor is told as a value.
 `Cancelled`, and what is not an `Exception` at all, passes through.
 
 Two things that would be natural are too dear to have for every message and every actor (measured:
-a cancel scope 8 µs, an empty nursery 18 µs and 1.5 KB), so both are made late:
+a cancel scope 8 µs, an empty nursery 18 µs and 1.5 KB):
 
 * one *handling scope* stands around the whole loop. An asker's cancel cancels it, which ends the
   message in work; the loop then goes on in a new one. Its deadline is the deadline of the message
   in work, set only where it differs from the last one;
-* the nursery for deferred handlings and background tasks is opened when the first one is wanted.
-  The loop cannot step into a nursery in the middle of a handler, so a task of its own holds it
-  beside the activation; the activation ends it, and waits for its end, on every way out.
+* deferred handlings and background tasks have no nursery of ours. They run in the supervisor's,
+  each in a scope that the activation keeps; it cancels these, and waits for their end, on every way
+  out.
 
 Longer than 400 lines, because the loop, the settling of what it handled and the ways out of it are one
 argument: each message has one outcome whatever interrupts it.
@@ -77,11 +77,8 @@ class Activation(Slot):
         "_deferred",
         "_ended",
         "_handling",
-        "_has_home",
-        "_home_scope",
-        "_nursery",
+        "_tasks",
         "_timers",
-        "_wanted",
         "actor",
         "alerted",
         "cell",
@@ -108,10 +105,8 @@ class Activation(Slot):
         self._base = Context(self, None)
         self._handling: trio.CancelScope
         self._armed = NEVER  # the deadline that the handling scope has now
-        self._nursery: trio.Nursery | None = None
-        self._wanted: list[tuple[Any, ...]] = []  # tasks that wait for the nursery
-        self._has_home = False  # the task that holds the nursery was started and has not ended
-        self._home_scope: trio.CancelScope  # made with it
+        # The scopes of the tasks that run beside the loop; None before the first one.
+        self._tasks: set[trio.CancelScope] | None = None
         self._deferred = 0  # deferred handlings in work
         self._timers: Timers | None = None
         self.watched: dict[Cell, None] = _NOBODY  # a dict of its own only once it watches
@@ -400,56 +395,42 @@ class Activation(Slot):
             )
         self._start(self._background, fn, args)
 
-    def _start(self, *call: Any) -> None:
-        if self._nursery is not None:
-            fn, *args = call
-            self._nursery.start_soon(fn, *args, name=f"{self.cell.path} {fn.__name__}")
-            return
-        self._wanted.append(call)
-        if not self._has_home:
-            self._open_home()
+    def _start(self, fn: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run a task in a scope of its own, which it is given first, until it or we end."""
+        scope = trio.CancelScope()
+        if self._tasks is None:
+            self._tasks = set()
+        self._tasks.add(scope)
+        self.cell.supervisor.start_beside(
+            functools.partial(self._within, scope, fn, args), f"{self.cell.path} {fn.__name__}"
+        )
 
-    def _open_home(self) -> None:
-        self._has_home = True
-        self._home_scope = trio.CancelScope()
-        self.cell.supervisor.start_beside(self._keep_tasks, f"{self.cell.path} tasks")
-
-    async def _keep_tasks(self) -> None:
-        """Hold the activation's nursery, as a task of its own, until `_end_tasks`."""
+    async def _within(
+        self, scope: trio.CancelScope, fn: Callable[..., Awaitable[None]], args: tuple[Any, ...]
+    ) -> None:
         current_handler.set(None)  # what runs here never keeps the actor from receiving
+        assert self._tasks is not None
         try:
-            with self._home_scope:
-                async with trio.open_nursery() as nursery:
-                    self._nursery = nursery
-                    wanted, self._wanted = self._wanted, []
-                    for call in wanted:
-                        self._start(*call)
-                    # This frame lives long; what it has started must not live as long.
-                    wanted, call = [], None
-                    try:
-                        await trio.sleep_forever()
-                    finally:
-                        self._nursery = None  # it closes: nothing can be started in it any more
+            with scope:
+                await fn(scope, *args)
         except BaseExceptionGroup as group:
             self._crash_of(group)
         finally:
-            self._has_home = False
-            if self._wanted:
-                self._open_home()  # these came while it closed; they are settled like the others
+            self._tasks.discard(scope)
             self.wake()
 
-    def close_home(self) -> None:
-        """Let go of the nursery while nothing runs in it: a task is a quarter of an idle actor."""
-        if self._nursery is not None and not self._nursery.child_tasks and not self._wanted:
-            self._home_scope.cancel(reason="nothing runs in it")
-
     async def _end_tasks(self) -> None:
+        if not self._tasks:
+            return
         with trio.CancelScope(shield=True):  # as a nursery's end would be: it waits for its tasks
-            while self._has_home:
-                self._home_scope.cancel(reason="the activation ended")
+            while self._tasks:
+                for scope in self._tasks:  # each time: what ends may have started another
+                    scope.cancel(reason="the activation ended")
                 await self.park()
 
-    async def _background(self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+    async def _background(
+        self, _: trio.CancelScope, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...]
+    ) -> None:
         try:
             await fn(*args)
         except Exception as error:
@@ -466,7 +447,9 @@ class Activation(Slot):
             envelope.exchange.scope = None
         self._start(self._attend, envelope, deferred)
 
-    async def _attend(self, envelope: Envelope, deferred: Deferred) -> None:
+    async def _attend(
+        self, scope: trio.CancelScope, envelope: Envelope, deferred: Deferred
+    ) -> None:
         """Run the deferred rest of a handling and settle it, whatever happens."""
         outcome: Settled = "interrupted"
         told: ActrioError | None = None
@@ -477,13 +460,16 @@ class Activation(Slot):
                 outcome = "handled"
             else:
                 exchange.task = trio.lowlevel.current_task()
-                with trio.CancelScope(deadline=envelope.deadline) as scope:
-                    exchange.begin(scope)
-                    exchange.resolve(await deferred.fn(*deferred.args))
-                    outcome = "handled"
+                if envelope.deadline != NEVER:
+                    scope.deadline = envelope.deadline
+                exchange.begin(scope)
+                exchange.resolve(await deferred.fn(*deferred.args))
+                outcome = "handled"
         except Exception as error:
             outcome = "failed"
             told = self._failed(envelope, error)
+        except BaseExceptionGroup as group:
+            self._crash_of(group)  # before it is settled: the asker is told why
         finally:
             self._settle_deferred(envelope, outcome, told)
 

@@ -248,17 +248,19 @@ class StreamExchange(ItemExchange):
                 if self.error is not None:
                     await self.raise_error()
                 raise StopAsyncIteration
-            await self._wait_for_item(producer)
+            if current_handler.get() is None:
+                await self.park()
+            else:
+                await self._wait_for_item(producer)
         item = items.popleft()
         if self._producer.parked is not None:
             self._producer.wake()
         return item
 
     async def _wait_for_item(self, producer: Cell) -> None:
+        """Wait as a handler does: in the graph."""
         reader = current_handler.get()
-        if reader is None:
-            await self.park()
-            return
+        assert reader is not None
         begin_wait(reader, producer, self)
         try:
             await self.park()

@@ -233,8 +233,8 @@ class ReplyStream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
-        return await self._exchange.receive(self._cell)
+    def __anext__(self) -> Awaitable[Any]:
+        return self._exchange.receive(self._cell)
 
     @property
     def open(self) -> bool:

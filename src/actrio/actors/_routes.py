@@ -171,8 +171,6 @@ class Route(Supervisor):
                     )  # nothing sent to it was accepted, or nobody watches it now
                 elif cell.last_active <= idle_since:
                     self._send_to_sleep(cell)
-                elif cell.last_active <= now - period:
-                    cell.activation.close_home()
 
     def passivated(self, cell: Cell) -> None:
         self._passivations += 1

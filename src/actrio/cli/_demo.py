@@ -8,14 +8,9 @@ it, and the exit code is 0 only where nothing failed and nothing was left behind
 from __future__ import annotations
 
 import io
-import json
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -28,9 +23,9 @@ from actrio.cli._interrupt import Interruption, until_interrupted
 from actrio.cli._outlet import Outlet
 from actrio.cli._run import load, play
 from actrio.cli._who import LOCAL_MODEL, local_is_ready
-from actrio.errors import ActrioError, PeerError
 from actrio.providers import ProviderSettings
 from actrio.runtime import LoadedSettings, RuntimeStatistics, open_runtime
+from actrio.stress import scripted_process
 from actrio.tools import tool
 
 if TYPE_CHECKING:
@@ -42,14 +37,8 @@ QUESTION: Final = "What is the weather in Paris?"
 
 CROWD_MODEL: Final = "demo:tokens?ttft=50ms&itl=5ms&tokens=64"
 
-START_SECONDS: Final = 30.0
-"""How long the scripted provider's process may take to tell its port, on a loaded machine."""
-
 _WITHOUT_KEY: Final = frozenset({"local", "scripted", "ollama"})
 """Providers that count as usable by themselves: naming them would tell nothing."""
-
-CLOSE_SECONDS: Final = 3.0
-"""How long the server may take to notice that its last connections were closed."""
 
 
 @tool(read_only=True)
@@ -153,7 +142,7 @@ async def _many_turns(
         "all.\n\n"
     )
     before = tasks_alive()
-    async with _scripted_process() as process:
+    async with scripted_process() as process:
         provider = ProviderSettings(base_url=process.base_url, max_connections=sessions)
         settings = attrs.evolve(
             loaded.settings, providers={**loaded.settings.providers, "demo": provider}
@@ -163,7 +152,7 @@ async def _many_turns(
             crowd = Crowd(runtime, agent, sessions=sessions, seconds=seconds)
             await crowd.run(partial(_show, outlet, _Pace()))
         statistics = runtime.statistics()  # after the end, so that the end counts too
-        server = await process.statistics()
+        server = await process.statistics(closed=True)
     if outlet.err_is_tty:
         await outlet.remark("")
     return _Report(
@@ -193,76 +182,6 @@ async def _show(outlet: Outlet, pace: _Pace, tally: Tally, elapsed: float) -> No
     elif elapsed - pace.printed >= 0.99:
         pace.printed = elapsed
         await outlet.remark(line)
-
-
-class _ScriptedProcess:
-    """The scripted provider's process: its address, and what it has seen."""
-
-    def __init__(self, process: trio.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._stdin = process.stdin
-        self._stdout = process.stdout
-        self._buffer = bytearray()
-        self.base_url = ""
-
-    async def start(self) -> None:
-        self.base_url = f"http://127.0.0.1:{(await self._told())['port']}/v1"
-
-    async def statistics(self) -> Mapping[str, int]:
-        """Return statistics, asked for again and again until every connection is closed."""
-        deadline = trio.current_time() + CLOSE_SECONDS
-        while True:
-            await self._stdin.send_all(b"\n")
-            told: Mapping[str, int] = await self._told()
-            if not told["connections_open"] or trio.current_time() > deadline:
-                return told
-            await trio.sleep(0.02)
-
-    async def _told(self) -> Any:
-        while b"\n" not in self._buffer:
-            piece = await self._stdout.receive_some(65536)
-            if not piece:
-                raise _no_provider()
-            self._buffer += piece
-        line, _, rest = bytes(self._buffer).partition(b"\n")
-        self._buffer = bytearray(rest)
-        return json.loads(line)
-
-
-@asynccontextmanager
-async def _scripted_process() -> AsyncIterator[_ScriptedProcess]:
-    """Run the scripted provider; it ends when its standard input does, whoever closes that."""
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "actrio.cli._scripted_child"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        # Ctrl-C is for us; we end it by closing its input.
-        start_new_session=True,
-        env={**os.environ},
-    )
-    scripted = _ScriptedProcess(process)
-    try:
-        with trio.move_on_after(START_SECONDS) as starting:
-            await scripted.start()
-        if starting.cancelled_caught:
-            raise _no_provider()
-        yield scripted
-    finally:
-        with trio.CancelScope(shield=True) as ending:
-            ending.deadline = trio.current_time() + CLOSE_SECONDS
-            await process.stdin.aclose()  # type: ignore[union-attr]
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-        await trio.aclose_forcefully(process.stdout)  # type: ignore[arg-type]
-
-
-def _no_provider() -> ActrioError:
-    return PeerError(
-        "The scripted provider's process ended, or told no port.",
-        remedy="Run python -m actrio.cli._scripted_child to see why.",
-    )
 
 
 # -- the report ----------------------------------------------------------------------------------

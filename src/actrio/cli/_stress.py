@@ -26,6 +26,8 @@ Examples:
   actrio stress --profile chaos --duration 1m
   actrio stress --target openai:http://127.0.0.1:8000/v1 --model my-model
   actrio stress --target stdio: --sessions 200
+  actrio stress --target http: --store embedded
+  actrio stress --target http://127.0.0.1:8080 --model agent:assistant
   actrio stress compare base/report.json new/report.json --assert 'p95<=0.7x'
 
 Exit codes: 0 passed, 1 nothing was measured or the generator was saturated,
@@ -49,10 +51,12 @@ class Load:
     """What load, and on what."""
 
     target: str = "inproc"
-    """What is put under load: inproc, stdio:COMMAND (default actrio serve --stdio), openai:URL."""
+    """What is put under load: inproc, stdio:COMMAND, http:URL (both start actrio serve where
+    nothing is named), openai:URL."""
 
     model: Annotated[str | None, Parameter(name=["--model", "-m"])] = None
-    """The model; a scripted: one answers from a process of its own and needs no key."""
+    """The model; a scripted: one answers from a process of its own and needs no key. At http:URL
+    also agent:NAME, an agent of that server."""
 
     profile: Literal["closed", "open", "ramp", "sweep", "knee", "soak", "chaos"] | None = None
     """The shape of the load; closed, or with --rate or --replay open."""
@@ -97,6 +101,12 @@ class Load:
     queue: Annotated[int, Parameter(validator=cyclopts.validators.Number(gte=1))] = 2000
     """Calls that may wait for a connection; beyond it turns are refused."""
 
+    store: Literal["memory", "embedded"] | None = None
+    """Where sessions are kept: memory, or embedded, in files that are removed afterwards."""
+
+    key_env: Annotated[str | None, Parameter(name="--key-env")] = None
+    """The variable with the key for http:URL or openai:URL (ACTRIO_STRESS_API_KEY)."""
+
     prompt: str | None = None
     """What is said; {turn} in it is replaced by a number."""
 
@@ -120,6 +130,9 @@ class Outcome:
 
     html: Path | None = None
     """A file for the report as one HTML page."""
+
+    turns_file: Path | None = None
+    """A file for each turn as a line of JSON, a million at most."""
 
     json: bool = False
     """Write one JSON line per second, and the report as the last one."""

@@ -9,6 +9,7 @@ from actrio.errors import InvalidRequest, NotFound
 from actrio.stress import (
     CHAOS_DEFAULT,
     DEFAULT_MODEL,
+    KEY_VARIABLE,
     Chaos,
     KneePlan,
     Objective,
@@ -44,6 +45,12 @@ CHAOS_STALL: Final = 30.0
 
 SOAK_OBJECTIVES: Final = ("rss_slope<1MB/min", "error_rate<=0%", "loop_lag.p99.9<50ms")
 CHAOS_OBJECTIVES: Final = ("error_rate<=0%",)
+_CANNOT: Final = {
+    "stdio": ("kill_actor", "slow_client"),
+    **dict.fromkeys(("http", "https", "openai"), ("kill_actor",)),
+}
+"""What of the usual chaos cannot be made at which kind of target."""
+
 KNEE_OBJECTIVES: Final = ("ttft.p95<300ms", "error_rate<1%")
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
@@ -97,6 +104,8 @@ def plan_of(load: Load, *, slos: tuple[str, ...] = (), allow_saturated: bool = F
         stall_seconds=STALL_SECONDS if chaos.stall else CHAOS_STALL,
         seed=load.seed,
         allow_saturated=allow_saturated,
+        store=load.store,
+        key_variable=load.key_env or KEY_VARIABLE,
     )
     return _with_prompt(plan, load.prompt)
 
@@ -139,7 +148,7 @@ def _seconds(load: Load, profile: Profile) -> float:
 def _default_chaos(load: Load) -> str:
     """Return the usual chaos, without what the target cannot do."""
     kind = load.target.partition(":")[0]
-    without = {"stdio": ("kill_actor", "slow_client"), "openai": ("kill_actor",)}.get(kind, ())
+    without = _CANNOT.get(kind, ())
     if not (load.model or DEFAULT_MODEL).startswith("scripted:"):
         without = (*without, "provider_5xx", "stall")
     parts = CHAOS_DEFAULT.split(",")

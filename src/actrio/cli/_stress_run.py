@@ -64,7 +64,13 @@ async def _run(
         # Crashes are wanted here, and each would be told with its traceback.
         configure_logging(json=loaded.settings.log.json, level="critical", env=loaded.env)
     shown = _Shown(outlet, as_json=outcome.json)
-    async with stress(plan, settings=loaded.settings, env=loaded.env, show=shown.second) as run:
+    async with stress(
+        plan,
+        settings=loaded.settings,
+        env=loaded.env,
+        show=shown.second,
+        turns_file=outcome.turns_file,
+    ) as run:
         interruption.gently = run.interrupt
         report = await run.run()
         interruption.gently = None
@@ -72,6 +78,8 @@ async def _run(
     if baseline is not None:
         report["tuning"] = tuning_hints(report, baseline)
     written = await trio.to_thread.run_sync(_write, report, outcome)
+    if outcome.turns_file is not None:
+        written.append(outcome.turns_file)
     if outcome.json:
         await outlet.raw(json_line({"type": "stress.report", **report}))
     else:
@@ -124,7 +132,8 @@ class _Shown:
 
 def _check_places(outcome: Outcome) -> None:
     """Find out before the run, and not after it, that its report cannot be written."""
-    for folder in filter(None, (outcome.out, outcome.html.parent if outcome.html else None)):
+    files = filter(None, (outcome.html, outcome.turns_file))
+    for folder in filter(None, (outcome.out, *(file.parent for file in files))):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

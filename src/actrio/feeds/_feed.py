@@ -253,7 +253,8 @@ class SessionFeed:
         self._hand_on(
             kind(session=self.session, turn=turn, seq=seq, ts=self._clock(), n=self._n, **body)
         )
-        await self.settle(turn)
+        if self._subscribers or ((owner := self._owners.get(turn)) is not None and owner.queue):
+            await self.settle(turn)
 
     def _hand_on(self, event: Event) -> None:
         for each in self._subscribers:
@@ -318,9 +319,9 @@ class TurnFeed:
         """Whether anybody listens; if not, live-only events need not be made."""
         return self._feed.heard(self._turn)
 
-    async def tell(self, kind: type[Event], /, **body: Any) -> None:
+    def tell(self, kind: type[Event], /, **body: Any) -> Awaitable[None]:
         """Make a live-only event of the turn and hand it on; see `SessionFeed.tell`."""
-        await self._feed.tell(kind, self._turn, body)
+        return self._feed.tell(kind, self._turn, body)
 
 
 class Subscription:

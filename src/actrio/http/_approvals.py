@@ -10,7 +10,7 @@ from actrio.errors import NotFound
 from actrio.http._call import Answer, Call, json_answer
 from actrio.http._native_types import AnswerBody
 from actrio.http._operations import Operation, Parameter, Reply
-from actrio.http._values import plain
+from actrio.wire import plain
 
 __all__ = ["APPROVALS"]
 

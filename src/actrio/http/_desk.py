@@ -14,6 +14,7 @@ import trio
 from actrio.errors import InvalidRequest
 from actrio.http._agents import AgentDirectory
 from actrio.http._call import Refused
+from actrio.http._deadlines import Deadlines
 from actrio.http._facade import Facade
 from actrio.http._gate import AccessRules
 from actrio.http._problems import Refusal
@@ -53,6 +54,7 @@ class Desk:
         self.agents = agents
         self.facade = Facade(self)
         self.shelf = ResponseShelf()
+        self.deadlines = Deadlines(runtime)
         self.stops = Stops()
         self.jitter = random.Random()
         self.calls = 0

@@ -16,7 +16,7 @@ from actrio.http._native_types import EventsPage
 from actrio.http._operations import Operation, Parameter, Reply
 from actrio.http._sse import event_frame, named_frame, retry_frame, starting_point
 from actrio.http._stream import EventStream
-from actrio.http._values import view_to_dict
+from actrio.http._values import event_as_told, view_to_dict
 from actrio.messages import TERMINAL_EVENTS, Gap, TurnAccepted
 from actrio.sessions import Session
 from actrio.wire import event_to_dict, json_line
@@ -143,7 +143,7 @@ async def _page(call: Call, name: str, from_seq: int) -> Answer:
     limit = call.count("limit", 100, most=_PAGE_MAX)
     found = await call.desk.runtime.events(name, from_seq=from_seq, limit=limit)
     last = found[-1].seq if found else from_seq
-    return json_answer(EventsPage([event_to_dict(each) for each in found], last))
+    return json_answer(EventsPage([event_to_dict(event_as_told(each)) for each in found], last))
 
 
 EVENTS = (

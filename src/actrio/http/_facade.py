@@ -8,6 +8,9 @@ result with its next request::
     client's messages ──► session (new, not kept) ──► turn ──► filter ──► model
                                                         ◄── client's tool calls are taken out
 
+Only ``/v1/responses`` lets a client leave the conversation here. Where it can, that conversation is
+a kept session, and the filter brings no history: the session has it; see `actrio.http._lineage`.
+
 The agent's own tools run here as ever. Where one step calls both sorts, only the client's calls
 count: the model sees their results next time and may call its own again.
 """
@@ -21,10 +24,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import attrs
+import trio
 
 from actrio.agents import Agent
-from actrio.errors import NotFound
+from actrio.errors import NotFound, SessionOwned
 from actrio.filters import Filter, ModelProceed, around_model
+from actrio.http._lineage import LABEL, Place, goes_on, new_line, new_turn, response_id
 from actrio.http._openai_read import CONTINUE, Asked, merged
 from actrio.messages import (
     AssistantMessage,
@@ -34,7 +39,7 @@ from actrio.messages import (
     UserMessage,
     user_message,
 )
-from actrio.sessions import Turn
+from actrio.sessions import Session, Turn
 
 if TYPE_CHECKING:
     from actrio.http._desk import Desk
@@ -46,6 +51,9 @@ _SUFFIX: Final = ".openai"
 _DERIVED_MAX: Final = 256
 """Agents derived for the façade that are remembered; one is made again in microseconds."""
 
+_CLOSE_SECONDS: Final = 5.0
+"""For letting go of a session whose client has left: its turn has ended, a claim is given back."""
+
 
 @attrs.define(slots=True, eq=False)
 class FacadeTurn:
@@ -56,10 +64,12 @@ class FacadeTurn:
         turn: The turn itself.
         calls: Calls of the client's tools, once the turn has ended.
         steps: Model calls so far.
+        response: Its id as a response of ``/v1/responses``.
     """
 
     asked: Asked
     turn: Turn
+    response: str
     calls: tuple[ToolCall, ...] = ()
     steps: int = 0
 
@@ -87,6 +97,8 @@ class Facade:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._running: dict[str, FacadeTurn] = {}
+        # Kept sessions that a turn of ours goes on in: a second one at the same time forks.
+        self._lines: set[str] = set()
         self._derived: OrderedDict[str, Agent] = OrderedDict()
         self._filter: Filter = around_model(name="openai façade")(self._on_model)
 
@@ -127,13 +139,86 @@ class Facade:
         prompt = asked.prompt or user_message(CONTINUE)
         agent = self._with_filter(served.agent)
         async with self._desk.runtime.session(agent) as session:
-            running = FacadeTurn(asked, session.turn(prompt))
-            self._running[session.id] = running
+            turn = session.turn(prompt)
+            async with self._run(session, FacadeTurn(asked, turn, f"resp_{turn.id}")) as running:
+                yield running
+
+    @asynccontextmanager
+    async def kept_turn(
+        self, served: ServedModel, asked: Asked, after: Place | None
+    ) -> AsyncIterator[FacadeTurn]:
+        """Run a turn whose session is kept: a new one, or the one of the response ``after``.
+
+        Leaving the block cancels the turn; what was recorded stays.
+
+        Args:
+            served: What answers; where ``after`` is given, the agent of its session.
+            asked: What is asked; its history is the session's, so it brings none.
+            after: The response that it goes on from.
+
+        Raises:
+            InvalidRequest: Nothing is said.
+            NotFound: The response is no longer kept.
+            Overloaded: There are as many sessions as may be.
+            StorageError: The session cannot be read or written.
+        """
+        assert asked.prompt is not None
+        runtime, prompt = (
+            self._desk.runtime,
+            user_message(asked.prompt),
+        )  # before there is a session
+        id, session = await self._line_after(served, after)
+        try:
+            turn_id = new_turn()
+            turn = session.turn(prompt, if_busy="reject", id=turn_id)
+            running = FacadeTurn(asked, turn, response_id(id, turn_id))
+            async with self._run(session, running):
+                yield running
+        finally:
+            self._lines.discard(id)
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_SECONDS):
+                await runtime.close_session(id, mode="detach")
+
+    async def _line_after(self, served: ServedModel, after: Place | None) -> tuple[str, Session]:
+        """Open the session that goes on: the response's own where it is the last, else a fork."""
+        runtime, agent = self._desk.runtime, self._with_filter(served.agent)
+        if after is not None and after.session not in self._lines:
+            self._lines.add(after.session)
+            session = None
             try:
-                async with running.turn:
-                    yield running
-            finally:
-                del self._running[session.id]
+                session = await runtime.open_session(agent, id=after.session)
+                if goes_on(await session.view(), after):
+                    return after.session, session
+            except SessionOwned:
+                pass  # another process has it open, perhaps to go on from it: a fork does not mind
+            except BaseException:
+                self._lines.discard(after.session)
+                raise
+            self._lines.discard(after.session)
+            if session is not None:
+                await runtime.close_session(after.session, mode="detach")
+        id = new_line()
+        if after is not None:
+            await runtime.fork(after.session, at=after.seq, new_id=id)
+        self._lines.add(id)
+        try:
+            return id, await runtime.open_session(agent, id=id, labels={LABEL: served.id})
+        except BaseException:
+            self._lines.discard(id)
+            raise
+
+    def is_of(self, served: ServedModel, place: Place) -> bool:
+        """Whether ``served`` can go on in the session of a response."""
+        return self._with_filter(served.agent).name == place.agent
+
+    @asynccontextmanager
+    async def _run(self, session: Session, running: FacadeTurn) -> AsyncIterator[FacadeTurn]:
+        self._running[session.id] = running
+        try:
+            async with running.turn:
+                yield running
+        finally:
+            del self._running[session.id]
 
     def _with_filter(self, agent: Agent) -> Agent:
         found = self._derived.get(agent.name)

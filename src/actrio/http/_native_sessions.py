@@ -19,7 +19,8 @@ from actrio.http._native_types import (
     StateBody,
 )
 from actrio.http._operations import Operation, Parameter, Reply
-from actrio.http._values import plain, view_to_dict
+from actrio.http._values import view_to_dict
+from actrio.wire import plain
 
 __all__ = ["NATIVE_SESSIONS"]
 

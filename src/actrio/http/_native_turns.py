@@ -13,6 +13,7 @@ from actrio.http._events import events_location, follow_turn
 from actrio.http._native_types import SteerBody, TurnBody, TurnShown
 from actrio.http._operations import Operation, Parameter, Reply
 from actrio.http._problems import Refusal
+from actrio.http._seed_types import timeout_seconds_of
 from actrio.http._values import result_to_dict
 from actrio.messages import Document, Image, Text, TurnAccepted
 from actrio.sessions import Session
@@ -28,9 +29,12 @@ RUNNING: Final = frozenset({"queued", "running", "waiting"})
 
 async def _start(call: Call) -> Answer | None:
     body: TurnBody = await call.read(_TURN)
+    wait = call.truth("wait") or False
     async with call.desk.held(call.path["session"]) as session:
         accepted = await submit_turn(call, session, body)
         location = (b"location", events_location(accepted).encode())
+        if wait:
+            return await _waited(call, session, accepted, location)
         if call.wants_events:
             try:
                 await follow_turn(call, session, accepted, headers=(location,))
@@ -54,6 +58,38 @@ async def _start(call: Call) -> Answer | None:
     return json_answer(shown, 202, (location,))
 
 
+async def _waited(
+    call: Call, session: Session, accepted: TurnAccepted, location: tuple[bytes, bytes]
+) -> Answer:
+    """Return the result of a turn, or raise its failure, for a client that has only this request.
+
+    Raises:
+        ActrioError: The turn failed or was cancelled.
+        Gone: The client left.
+    """
+    result = None
+    try:
+        async with call.while_here():
+            result = await session.wait(accepted.turn)
+    finally:
+        if result is None and call.desk.settings.on_disconnect == "cancel":
+            session.cancel(accepted.turn, reason="client_gone")
+    assert result is not None
+    result.raise_for_outcome()
+    told = result_to_dict(result)
+    shown = TurnShown(accepted.turn, accepted.session, result.outcome, result=told)
+    return json_answer(shown, 200, (location,))
+
+
+def _deadline_seconds(call: Call, session: Session, body: TurnBody) -> float | None:
+    if body.deadline_ms is not None:
+        return body.deadline_ms / 1000
+    try:
+        return timeout_seconds_of(call.desk.agents.get(session.agent.name))
+    except NotFound:
+        return None  # an agent of the program that is not offered here
+
+
 async def submit_turn(call: Call, session: Session, body: TurnBody) -> TurnAccepted:
     """Hand a turn to its session.
 
@@ -75,6 +111,9 @@ async def submit_turn(call: Call, session: Session, body: TurnBody) -> TurnAccep
     id = body.id
     if key and id is None:
         id = f"t_{_digest(key.encode(), 12)}{_digest(msgspec.json.encode(body), 12)}"
+    seconds = _deadline_seconds(call, session, body)
+    if seconds is not None:
+        call.desk.deadlines.check_room()
     accepted = await session.submit(
         _content(body), if_busy=body.if_busy, id=id, key=key, caller=call.caller.name
     )
@@ -89,6 +128,8 @@ async def submit_turn(call: Call, session: Session, body: TurnBody) -> TurnAccep
             )
         )
     call.desk.remember_turn(accepted)
+    if seconds is not None and not accepted.joined:
+        await call.desk.deadlines.add(session.id, accepted.turn, seconds)
     return accepted
 
 
@@ -219,12 +260,19 @@ NATIVE_TURNS = (
         tag="turns",
         endpoint=_start,
         body=TurnBody,
-        parameters=(_KEY,),
+        parameters=(
+            _KEY,
+            Parameter("wait", "Answer when the turn has ended.", schema={"type": "boolean"}),
+        ),
         replies={
-            200: Reply("The turn's events.", str, ("text/event-stream",)),
+            200: Reply(
+                "The turn's events; with ?wait=true its result.",
+                TurnShown,
+                ("application/json", "text/event-stream"),
+            ),
             202: Reply("It is recorded and goes on by itself.", TurnShown),
         },
-        fails=(404, 409, 507),
+        fails=(404, 409, 501, 502, 504, 507),
         streams=True,
     ),
     Operation(

@@ -124,12 +124,17 @@ class SessionsPage(msgspec.Struct, frozen=True):
 
 
 class TurnBody(_Body, frozen=True):
-    """What the user says: ``prompt``, or ``parts``."""
+    """What the user says: ``prompt``, or ``parts``.
+
+    ``deadline_ms``: the turn is cancelled (reason ``deadline``) when it has not ended by then, from
+    its acceptance on; where absent, as long as the agent's creator said.
+    """
 
     prompt: str | None = None
     parts: Parts | None = None
     if_busy: IfBusy | None = None
     id: Id | None = None
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=86_400_000)] | None = None
 
 
 class SteerBody(_Body, frozen=True):

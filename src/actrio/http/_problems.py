@@ -15,10 +15,17 @@ from typing import Any, Final
 
 import attrs
 
-from actrio.errors import KINDS, ActrioError, BusyError, ProviderError, TurnAborted
+from actrio.errors import (
+    KINDS,
+    ActrioError,
+    BusyError,
+    DeadlineExceeded,
+    ProviderError,
+    TurnAborted,
+)
 from actrio.wire import error_to_dict
 
-__all__ = ["Refusal", "openai_error", "problem", "refusal_headers", "refusal_of"]
+__all__ = ["Refusal", "as_told", "openai_error", "problem", "refusal_headers", "refusal_of"]
 
 RETRY_AFTER_SECONDS: Final = 1.0
 """Where nobody knows better: turns take seconds."""
@@ -109,6 +116,7 @@ def refusal_of(error: BaseException, *, caller: bool = False) -> Refusal:
             message="Something in the service broke; its log has the details.",
             remedy="Report it with the request's id.",
         )
+    error = as_told(error)
     told = error_to_dict(error)
     told.pop("retryable")
     details = dict(told.pop("data", {}))
@@ -128,6 +136,17 @@ def refusal_of(error: BaseException, *, caller: bool = False) -> Refusal:
         retry_after_seconds=retry if error.retryable else None,
         details=details,
     )
+
+
+def as_told(error: ActrioError) -> ActrioError:
+    """Return a turn's end at its deadline as what it is to a client: its deadline passed."""
+    if isinstance(error, TurnAborted) and error.reason == "deadline":
+        return DeadlineExceeded(
+            "The turn had not ended at its deadline, and was cancelled.",
+            remedy="Allow more time; what it has done so far is in its session.",
+            data={"reason": "deadline"},
+        )
+    return error
 
 
 def _status_of(error: ActrioError, *, caller: bool) -> int:

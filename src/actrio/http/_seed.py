@@ -35,7 +35,7 @@ from actrio.http._seed_types import (
 )
 from actrio.messages import ModelOptions, SessionView
 
-__all__ = ["SEED", "degraded_of", "session_of", "session_state", "timeout_seconds_of"]
+__all__ = ["SEED", "degraded_of", "session_of", "session_state"]
 
 _AGENT: Final = msgspec.json.Decoder(AgentCreateRequest)
 _SESSION: Final = msgspec.json.Decoder(SessionCreateRequest)
@@ -101,14 +101,6 @@ def degraded_of(served: ServedAgent) -> tuple[Degraded, ...]:
         if body.tools is not None and body.tools.mcp_endpoints:
             found.append(Degraded("mcpEndpoints", "MCP servers cannot be connected by clients"))
     return tuple(found)
-
-
-def timeout_seconds_of(served: ServedAgent) -> float | None:
-    """Return how long a message may take, where the agent's creator said it."""
-    body = served.told.get("seed")
-    if not isinstance(body, AgentCreateRequest) or body.model.timeout_ms is None:
-        return None
-    return body.model.timeout_ms / 1000
 
 
 def _shown(served: ServedAgent) -> AgentSeed:

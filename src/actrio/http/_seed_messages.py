@@ -12,13 +12,14 @@ from actrio.errors import ActrioError, Conflict, DeadlineExceeded, InvalidReques
 from actrio.http._call import Answer, Call, json_answer
 from actrio.http._operations import Operation, Parameter, Reply
 from actrio.http._problems import problem, refusal_of
-from actrio.http._seed import degraded_of, session_of, session_state, timeout_seconds_of
+from actrio.http._seed import degraded_of, session_of, session_state
 from actrio.http._seed_types import (
     MessageRequest,
     MessageResponse,
     SessionState,
     ToolInvocation,
     UsageSeed,
+    timeout_seconds_of,
 )
 from actrio.http._sse import retry_frame
 from actrio.http._stream import EventStream
@@ -56,7 +57,7 @@ async def _post(call: Call) -> Answer | None:
             f"Session {view.session} is streaming.", remedy="Wait for its end, or cancel it."
         )
     degraded = [msgspec.to_builtins(each) for each in degraded_of(served)]
-    timeout_seconds = timeout_seconds_of(served)
+    timeout_seconds = body.timeout_ms / 1000 if body.timeout_ms else timeout_seconds_of(served)
     async with call.desk.held(view.session) as session:
         accepted = await session.submit(prompt, if_busy="reject", caller=call.caller.name)
         call.desk.remember_turn(accepted)
@@ -120,7 +121,7 @@ class _Answering:
             self._session.cancel(turn, reason="deadline")
             raise DeadlineExceeded(
                 f"The message took longer than {self._timeout_seconds:g} s.",
-                remedy="Raise timeoutMs of the agent.",
+                remedy="Raise timeoutMs of the message or the agent.",
             )
         raise Conflict("The session ended.", remedy="Open it again.")
 

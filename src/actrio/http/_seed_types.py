@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from actrio.http._agents import ServedAgent
+
 __all__ = [
     "AgentCreateRequest",
     "AgentMade",
@@ -21,6 +23,7 @@ __all__ = [
     "ToolSwitch",
     "ToolSwitched",
     "UsageSeed",
+    "timeout_seconds_of",
 ]
 
 SessionState = Literal["idle", "streaming", "completed", "errored", "cancelled"]
@@ -65,6 +68,14 @@ class AgentCreateRequest(msgspec.Struct, frozen=True, rename="camel"):
     tools: ToolConfig | None = None
     memory: MemoryConfig | None = None
     instructions: str = ""
+
+
+def timeout_seconds_of(served: ServedAgent) -> float | None:
+    """Return how long a turn may take, where the agent's creator said it."""
+    body = served.told.get("seed")
+    if not isinstance(body, AgentCreateRequest) or body.model.timeout_ms is None:
+        return None
+    return body.model.timeout_ms / 1000
 
 
 class Degraded(msgspec.Struct, frozen=True):
@@ -122,11 +133,15 @@ class ToolInvocation(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class MessageRequest(msgspec.Struct, frozen=True, rename="camel"):
-    """Body of ``POST …/messages``: what the user says; the session knows the rest."""
+    """Body of ``POST …/messages``: what the user says; the session knows the rest.
+
+    ``timeoutMs``, which is ours, bounds this message; else the agent's own does.
+    """
 
     messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100)]
     tools: list[dict[str, Any]] | None = None
     metadata: dict[str, Any] = {}
+    timeout_ms: Milliseconds | None = None
 
 
 class UsageSeed(msgspec.Struct, frozen=True, rename="camel"):

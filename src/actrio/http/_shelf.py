@@ -1,4 +1,9 @@
-"""Responses of the OpenAI façade that a client may go on from, bounded, in memory."""
+"""Responses of the OpenAI façade that no session can carry, bounded, in memory.
+
+What the client alone knows has no place in a session of ours: calls of its own tools and their
+results, a history that it brings, a change of the model. Where sessions are in memory themselves,
+all responses are here, because a shelf forgets and a store does not.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,6 @@ from typing import Any, Final
 
 import attrs
 
-from actrio.errors import NotFound
 from actrio.messages import Message
 
 __all__ = ["Kept", "ResponseShelf"]
@@ -34,20 +38,11 @@ class ResponseShelf:
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._bytes = 0
 
-    def get(self, id: str) -> Kept:
-        """Return a response.
-
-        Raises:
-            NotFound: It is not, or no longer, kept.
-        """
+    def find(self, id: str) -> Kept | None:
+        """Return a response; ``None`` where it is not, or no longer, here."""
         found = self._kept.get(id)
-        if found is None:
-            raise NotFound(
-                f"There is no response {id[:100]!r}, or it is no longer kept.",
-                remedy="Send the conversation itself as input.",
-                data={"param": "previous_response_id"},
-            )
-        self._kept.move_to_end(id)
+        if found is not None:
+            self._kept.move_to_end(id)
         return found
 
     def put(self, id: str, kept: Kept) -> None:
@@ -59,10 +54,5 @@ class ResponseShelf:
             self._bytes -= gone.size
 
     def drop(self, id: str) -> None:
-        """Forget a response.
-
-        Raises:
-            NotFound: It is not kept.
-        """
-        self._bytes -= self.get(id).size
-        del self._kept[id]
+        """Forget a response that is here."""
+        self._bytes -= self._kept.pop(id).size

@@ -9,6 +9,7 @@ import random
 from typing import Final, cast
 
 from actrio.errors import InvalidRequest
+from actrio.http._values import event_as_told
 from actrio.messages import Event, Gap, TurnEvent
 from actrio.wire import event_to_json
 
@@ -38,7 +39,7 @@ def retry_frame(retry_ms: int, jitter: random.Random) -> bytes:
 
 def event_frame(event: Event) -> bytes:
     """Return an event as a frame; only a recorded event has an id, because it is the bookmark."""
-    data = event_to_json(cast("TurnEvent", event))
+    data = event_to_json(cast("TurnEvent", event_as_told(event)))
     kind = event.type.encode()
     if event.recorded and not isinstance(event, Gap):
         return b"id: %d\nevent: %s\ndata: %s\n" % (event.seq, kind, data)

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
 
-from actrio.errors import ActrioError
-from actrio.messages import SessionView, TurnCompleted, TurnResult
-from actrio.wire import error_to_dict, event_to_dict
+from actrio.http._problems import as_told
+from actrio.messages import Event, SessionView, TurnCancelled, TurnCompleted, TurnResult
+from actrio.wire import event_to_dict, plain
 
-__all__ = ["plain", "result_to_dict", "view_to_dict"]
+__all__ = ["event_as_told", "result_to_dict", "view_to_dict"]
 
-
-def plain(value: Any) -> Any:
-    """Return ``value`` made of builtins; what is ``None`` is left out."""
-    if isinstance(value, ActrioError):
-        return error_to_dict(value)
-    if attrs.has(type(value)):
-        return _members(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value
-
-
-def _members(value: Any) -> dict[str, Any]:
-    cls = type(value)
-    told = {
-        name: getattr(cls, name)
-        for name in ("role", "type")
-        if isinstance(getattr(cls, name, None), str)
-    }
-    is_tagged = bool(told)  # a message or a part: what it does not say is left out
-    for field in attrs.fields(cls):
-        member = getattr(value, field.name)
-        if member is None or (is_tagged and member == field.default):
-            continue
-        told[field.name] = plain(member)
-    return told
+E = TypeVar("E", bound=Event)
 
 
 def view_to_dict(view: SessionView) -> dict[str, Any]:
@@ -52,8 +21,22 @@ def view_to_dict(view: SessionView) -> dict[str, Any]:
     return told
 
 
+def event_as_told(event: E) -> E:
+    """Return an event as clients are told it: a turn's end at its deadline says so by its kind."""
+    if not isinstance(event, TurnCancelled) or event.result.error is None:
+        return event
+    return cast("E", attrs.evolve(event, result=_result_as_told(event.result)))
+
+
+def _result_as_told(result: TurnResult) -> TurnResult:
+    if result.error is None:
+        return result
+    return attrs.evolve(result, error=as_told(result.error))
+
+
 def result_to_dict(result: TurnResult) -> dict[str, Any]:
     """Return a turn's result as its terminal event has it."""
+    result = _result_as_told(result)
     event = TurnCompleted(session="", turn=result.turn, seq=0, ts=0.0, result=result)
     told: dict[str, Any] = event_to_dict(event)["result"]
     return told

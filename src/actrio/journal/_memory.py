@@ -14,7 +14,6 @@ import attrs
 import trio
 
 from actrio.errors import InvalidRequest, LimitExceeded, NotFound
-from actrio.journal._batch import out_of_order
 from actrio.journal._blobs import MemoryBlobs
 from actrio.journal._claims import ClaimTable
 from actrio.journal._envelope import Heads, records_of, whole_microseconds
@@ -114,6 +113,8 @@ class MemoryStore:
         self._check(session, epoch)
         kept = self._kept.get(session) or _Kept()
         if kept.last_seq != expected_seq:
+            from actrio.journal._batch import out_of_order  # late: the rest there is for files
+
             raise out_of_order(session, expected_seq, kept.last_seq)
         if self._bytes + len(body) > BYTES_MAX:
             raise LimitExceeded(

@@ -17,7 +17,12 @@ import attrs
 
 from actrio.errors import ActrioError, ConfigError, NotConfigured, NotFound
 from actrio.providers._endpoint import Endpoint
-from actrio.providers._settings import DialectName, ProviderSettings, ProviderStatus
+from actrio.providers._settings import (
+    DialectName,
+    ProviderSettings,
+    ProviderStatus,
+    check_enabled,
+)
 from actrio.providers._vendors import CATALOG, Capability, Variable, Vendor
 from actrio.providers.dialects import Deviations
 
@@ -156,20 +161,6 @@ def capabilities_of(name: str, settings: Mapping[str, ProviderSettings]) -> tupl
     chosen = settings.get(name)
     vendor = CATALOG.get((chosen.vendor if chosen else None) or name)
     return vendor.can if vendor is not None else ()
-
-
-def check_enabled(name: str, settings: Mapping[str, ProviderSettings]) -> None:
-    """Raise where the settings switch ``name`` off.
-
-    Raises:
-        NotConfigured: They do.
-    """
-    chosen = settings.get(name)
-    if chosen is not None and not chosen.enabled:
-        raise NotConfigured(
-            f"Provider {name!r} is disabled in the settings.",
-            remedy=f"Set enabled = true under [providers.{name}], or use another provider.",
-        )
 
 
 def status_of(

@@ -44,7 +44,7 @@ from __future__ import annotations
 import math
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 import trio
@@ -81,11 +81,8 @@ def transport_type(module: Any, pieces_extension: str) -> Any:
         def __aiter__(self) -> Body:
             return self
 
-        async def __anext__(self) -> bytes:
-            data = await self._exchange.more()
-            if not data:
-                raise StopAsyncIteration
-            return data
+        def __anext__(self) -> Awaitable[bytes]:
+            return self._exchange.more()
 
         async def aclose(self) -> None:
             self._exchange.end()
@@ -178,10 +175,12 @@ class _Exchange:
         return reader.head
 
     async def more(self) -> bytes:
-        """Return what comes next of the body; empty at its end."""
+        """Return what comes next of the body; raise StopAsyncIteration at its end."""
         reader = self._reader
         try:
-            while not (data := reader.take()) and not reader.done:
+            while not (data := reader.take()):
+                if reader.done:
+                    break
                 if reader.failure is not None:
                     raise self._module.RemoteProtocolError(reader.failure)
                 if self._connection is None:
@@ -190,6 +189,8 @@ class _Exchange:
         except BaseException:
             self.end()
             raise
+        if not data:
+            raise StopAsyncIteration
         return data
 
     def end(self) -> None:

@@ -12,9 +12,13 @@ import trio
 from actrio.actors import ActorSystem, ChildSpec, Ref, SupervisorRef, SupervisorSpec
 from actrio.errors import InvalidRequest
 from actrio.messages import EmbedInput, ModelInput
-from actrio.providers._catalog import check_enabled, known_providers, resolve, status_of
 from actrio.providers._endpoint import Endpoint
-from actrio.providers._settings import HttpChoice, ProviderSettings, ProviderStatus
+from actrio.providers._settings import (
+    HttpChoice,
+    ProviderSettings,
+    ProviderStatus,
+    check_enabled,
+)
 
 if TYPE_CHECKING:
     from actrio.providers._connection import ProviderConnection
@@ -132,6 +136,8 @@ class Connections:
 
     def status(self) -> list[ProviderStatus]:
         """Return for each known provider whether it can be used; asks nothing over the network."""
+        from actrio.providers._catalog import known_providers
+
         return [
             self._local_status() if name == "local" else self._status(name)
             for name in known_providers(self._settings)
@@ -162,6 +168,9 @@ class Connections:
         return _Opened(await self._spawn(spec))
 
     async def _open_remote(self, provider: str) -> _Opened:
+        # Late: a program of scripted models needs none of two dozen vendors.
+        from actrio.providers._catalog import resolve
+
         access = resolve(provider, self._settings, self._env)
 
         async def endpoint() -> Endpoint:
@@ -251,6 +260,8 @@ class Connections:
         return self._libraries[choice]
 
     def _status(self, name: str) -> ProviderStatus:
+        from actrio.providers._catalog import status_of
+
         return status_of(name, self._settings, self._env)
 
     def _local_status(self) -> ProviderStatus:

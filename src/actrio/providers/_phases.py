@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from typing import Any, Final, Literal, Self
 
 import trio
@@ -95,13 +95,10 @@ class Phases:
         if not 0 <= by - self._by <= self._seconds * NEGLIGIBLE:
             self._scope.deadline = self._by = by
 
-    def pass_on(self, work: Coroutine[Any, Any, None]) -> Awaitable[None]:
-        """Await ``work``; while the asker is waited for in it, no time runs until the next `read`."""
-        return self._pass_on(work)
-
     @types.coroutine
-    def _pass_on(self, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
-        # What ``await work`` does, with a look at the first time that it really waits.
+    def pass_on(self, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Await ``work``; if it really waits, for the asker, no time runs until the next `read`."""
+        # What ``await work`` does, with a look at the first time that it waits.
         try:
             wait = work.send(None)
             self._scope.deadline = self._by = math.inf

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 
 import attrs
 
-from actrio.errors import ConfigError
+from actrio.errors import ConfigError, NotConfigured
 from actrio.providers._limits import ConnectionLimits
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ProviderState",
     "ProviderStatus",
     "TransportChoice",
+    "check_enabled",
 ]
 
 DialectName = Literal["openai", "responses", "anthropic", "gemini", "ollama"]
@@ -150,3 +151,17 @@ class ProviderStatus:
     missing_env: str | None = None
     remedy: str | None = None
     can: tuple[str, ...] = ()
+
+
+def check_enabled(name: str, settings: Mapping[str, ProviderSettings]) -> None:
+    """Raise where the settings switch ``name`` off.
+
+    Raises:
+        NotConfigured: They do.
+    """
+    chosen = settings.get(name)
+    if chosen is not None and not chosen.enabled:
+        raise NotConfigured(
+            f"Provider {name!r} is disabled in the settings.",
+            remedy=f"Set enabled = true under [providers.{name}], or use another provider.",
+        )

@@ -33,8 +33,12 @@ from actrio.stress._plan import DEFAULT_MODEL as DEFAULT_MODEL
 from actrio.stress._plan import KneePlan as KneePlan
 from actrio.stress._plan import Profile as Profile
 from actrio.stress._plan import StressPlan as StressPlan
+from actrio.stress._provider import ScriptedProcess as ScriptedProcess
+from actrio.stress._provider import scripted_process as scripted_process
 from actrio.stress._report import SCHEMA as SCHEMA
 from actrio.stress._run import StressRun as StressRun
+from actrio.stress._targets import KEY_VARIABLE as KEY_VARIABLE
+from actrio.stress._targets import StoreKind as StoreKind
 from actrio.stress._text import comparison_text as comparison_text
 from actrio.stress._text import report_text as report_text
 from actrio.stress._text import series_csv as series_csv

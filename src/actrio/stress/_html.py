@@ -271,12 +271,28 @@ def _facts(report: Mapping[str, Any]) -> str:
             "software",
             f"actrio {environment['actrio']}, Python {environment['python']}, trio {environment['trio']}",
         ],
+        ["revision, settings", _revision(environment)],
+        ["store", _store(report["journal"])],
     ]
     body = "".join(
         f'<tr><td>{escape(name)}</td><td class="text">{escape(value)}</td></tr>'
         for name, value in rows
     )
     return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'
+
+
+def _revision(environment: Mapping[str, Any]) -> str:
+    revision = (environment["revision"] or "unknown")[:12]
+    return f"{revision}{' with changes' if environment['changed'] else ''}, {environment['config']}"
+
+
+def _store(journal: Mapping[str, Any]) -> str:
+    if journal["bytes"] is None:
+        return journal["store"] or NOTHING
+    told = f"{journal['store']}, {size(journal['bytes'])}, {amount(journal['bytes_per_turn'])} B per turn"
+    return (
+        told if not journal["problems"] else f"{told}, {journal['problems']} records do not check"
+    )
 
 
 def _footer(report: Mapping[str, Any]) -> str:

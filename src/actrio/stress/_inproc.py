@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 import attrs
@@ -12,16 +12,13 @@ import trio
 
 from actrio.errors import ActorStopped, ActrioError, Conflict
 from actrio.messages import TERMINAL_EVENTS, ItemDelta, TurnResult
-from actrio.providers import ProviderSettings
-from actrio.runtime import Agent, Limits, Runtime, Session, Settings, open_runtime
+from actrio.runtime import Agent, Runtime, Session, open_runtime
 from actrio.stress._provider import SCRIPTED, ScriptedProcess, faulty, scripted_process
-from actrio.stress._targets import Look, Target, TargetSetup, look_at_tree
+from actrio.stress._served import PROVIDER, folder_figures, served_model, settings_of
+from actrio.stress._targets import Look, StoreKind, Target, TargetSetup, look_at_tree
 from actrio.stress._turns import Asked, Ending, Listener, ending_of_error
 
-__all__ = ["PROVIDER", "open_inproc", "provider_settings", "served_model"]
-
-PROVIDER: Final = "stress"
-"""What the scripted provider's process is called in the settings of the runtime under load."""
+__all__ = ["open_inproc"]
 
 CRASH_SECONDS: Final = 1.0
 """How long an actor may take to hear that it is to crash, on a loaded machine."""
@@ -35,36 +32,11 @@ async def open_inproc(setup: TargetSetup) -> AsyncIterator[Target]:
     """Open a runtime to be put under load; a ``scripted:`` model answers from its own process."""
     async with AsyncExitStack() as stack:
         provider: ScriptedProcess | None = None
-        settings = setup.settings
         if setup.model.startswith(SCRIPTED):
             provider = await stack.enter_async_context(scripted_process())
-            table = provider_settings(setup, provider.base_url)
-            providers = {**settings.providers, PROVIDER: table}
-            settings = attrs.evolve(settings, providers=providers)
-        settings = attrs.evolve(settings, limits=_roomy(settings, setup.sessions))
+        settings = settings_of(setup, provider.base_url if provider else None)
         runtime = await stack.enter_async_context(open_runtime(settings, env=setup.env))
         yield _InProcess(runtime, setup, provider)
-
-
-def provider_settings(setup: TargetSetup, base_url: str) -> ProviderSettings:
-    """Return the scripted provider's table."""
-    made = ProviderSettings(
-        base_url=base_url, max_connections=setup.connections, idle_seconds=setup.stall_seconds
-    )
-    return attrs.evolve(made, limits=attrs.evolve(made.limits, queue_max=setup.queue))
-
-
-def served_model(model: str) -> str:
-    """Return the name under which the runtime under load knows a scripted model."""
-    if model.startswith(SCRIPTED):
-        return f"{PROVIDER}:{model.removeprefix(SCRIPTED)}"
-    return model
-
-
-def _roomy(settings: Settings, sessions: int) -> Limits:
-    """Let the sessions in: those of the seats, and one more for a turn that is made to fail."""
-    limits = settings.limits
-    return attrs.evolve(limits, sessions=max(limits.sessions, 2 * sessions + 2))
 
 
 class _InProcess:
@@ -79,6 +51,7 @@ class _InProcess:
         self.runtime = runtime
         self.setup = setup
         self.name = "inproc"
+        self.store: StoreKind | None = setup.store
         self.pid: int | None = os.getpid()
         self.provider_pid = provider.pid if provider else None
         self._provider = provider
@@ -150,6 +123,14 @@ class _InProcess:
     async def ended(self) -> Mapping[str, int]:
         return await self._provider.statistics() if self._provider else {}
 
+    async def stored(self) -> Mapping[str, int]:
+        figures = await folder_figures(self.setup.folder)
+        if not figures:
+            return {}
+        checked = await self.runtime.store.verify()
+        told = {"sessions": checked.sessions, "problems": len(checked.problems)}
+        return {**figures, "frames": checked.frames, **told}
+
 
 class _Poison:
     """A message that no actor survives: whatever is looked up on it raises."""
@@ -159,11 +140,16 @@ class _Poison:
 
 
 class _Seat:
-    """See `Seat`: a session, renewed after some turns."""
+    """See `Seat`: a session, renewed after some turns.
+
+    Where the store is in memory the session has no name and is forgotten when it is closed: a
+    named one would be kept for as long as the runtime, and a soak would measure the keeping.
+    """
 
     def __init__(self, target: _InProcess) -> None:
         self._target = target
         self._session: Session | None = None
+        self._unnamed: AbstractAsyncContextManager[Session] | None = None
         self._turns = 0
 
     async def turn(self, asked: Asked, heard: Listener) -> Ending:
@@ -202,16 +188,26 @@ class _Seat:
     async def sit(self) -> None:
         """Begin a conversation."""
         target = self._target
-        session = await target.runtime.open_session(target.agent(None))
+        agent = target.agent(None)
+        if target.setup.folder is not None:
+            session = await target.runtime.open_session(agent)
+        else:
+            self._unnamed = target.runtime.session(agent)
+            session = await self._unnamed.__aenter__()
         self._session, self._turns = session, 0
         target.sessions[session.id] = session
 
     async def rise(self) -> None:
         """End the conversation."""
         session, self._session = self._session, None
-        if session is not None:
-            del self._target.sessions[session.id]
-            self._target.killed.pop(session.id, None)
+        if session is None:
+            return
+        del self._target.sessions[session.id]
+        self._target.killed.pop(session.id, None)
+        unnamed, self._unnamed = self._unnamed, None
+        if unnamed is not None:
+            await unnamed.__aexit__(None, None, None)
+        else:
             await self._target.runtime.close_session(session.id)
 
 

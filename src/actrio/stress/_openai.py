@@ -10,21 +10,18 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-import attrs
 import msgspec
 import trio
 
-from actrio.errors import ActrioError, InvalidRequest, StreamTruncated
+from actrio.errors import ActrioError, InvalidRequest
 from actrio.providers import Answer, HttpLibrary, ProviderSettings, load_http
 from actrio.sansio import SseReader
+from actrio.stress._http_wire import Talk
 from actrio.stress._provider import SCRIPTED, ScriptedProcess, faulty, scripted_process
-from actrio.stress._targets import Look, Target, TargetSetup
+from actrio.stress._targets import Look, StoreKind, Target, TargetSetup
 from actrio.stress._turns import Asked, Ending, Listener, ending_of_error
 
 __all__ = ["open_openai"]
-
-KEY_VARIABLE: Final = "ACTRIO_STRESS_API_KEY"
-"""The only key that is sent: one that was given for this purpose, to the URL of the same command."""
 
 ERROR_BYTES_MAX: Final = 8192
 """Of the body of a refusal: only its message is shown."""
@@ -89,12 +86,13 @@ class _OpenAi:
         self.url = f"{url}/chat/completions"
         self.setup = setup
         self.name = f"openai:{url}"
+        self.store: StoreKind | None = None
         self.pid: int | None = provider.pid if provider else None
         self.provider_pid = provider.pid if provider else None
         self._provider = provider
         self.http: HttpLibrary = load_http()
         self._tls = self.http.tls_context()  # slow to make, so one for all
-        key = setup.env.get(KEY_VARIABLE)
+        key = setup.env.get(setup.key_variable)
         self.headers = {
             "content-type": "application/json",
             "accept": "text/event-stream",
@@ -127,6 +125,10 @@ class _OpenAi:
     async def ended(self) -> Mapping[str, int]:
         return await self._provider.statistics(closed=True) if self._provider else {}
 
+    async def stored(self) -> Mapping[str, int]:
+        await trio.lowlevel.checkpoint()
+        return {}
+
 
 class _Seat:
     """See `Seat`: a conversation that is kept here, as the protocol has it."""
@@ -154,7 +156,7 @@ class _Seat:
         heard.begins()
         try:
             # What the library raises becomes ours, by the runtime's own table.
-            talk: Any = _Talk(target.name, model)
+            talk: Any = Talk(target.name, model)
             with target.http.translated(talk):
                 ending = await self._ask(msgspec.json.encode(body), reading, heard)
         except ActrioError as error:
@@ -246,20 +248,3 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         except (KeyError, ValueError):
             continue  # absent, or a date: then the next best
     return None
-
-
-@attrs.frozen(slots=True)
-class _Talk:
-    """Where a call stands, for the words of its failure: what `HttpLibrary.translated` asks for."""
-
-    provider: str
-    model: str
-    in_stream: bool = False
-
-    def truncated(self, how: str) -> StreamTruncated:
-        return StreamTruncated(
-            f"The answer of {self.provider} {how}.",
-            provider=self.provider,
-            category="network",
-            in_stream=True,
-        )

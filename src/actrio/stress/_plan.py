@@ -11,6 +11,7 @@ import msgspec
 from actrio.stress._arrivals import Stage
 from actrio.stress._chaos import Chaos
 from actrio.stress._objectives import Objective
+from actrio.stress._targets import KEY_VARIABLE, StoreKind
 
 __all__ = ["DEFAULT_MODEL", "PROFILES", "KneePlan", "Profile", "StressPlan"]
 
@@ -63,6 +64,10 @@ class StressPlan:
         prompt: What is said; ``{turn}`` stands for a number.
         seed: Of everything that is drawn by chance.
         allow_saturated: Whether a result counts that the generator itself may have spoilt.
+        store: Where a runtime that is started for the run keeps its sessions: ``memory``, or
+            ``embedded`` in files of a folder that is removed afterwards. None: in memory, but in
+            files behind ``stdio:``, as that command does.
+        key_variable: The variable with the key that a server which runs already asks for.
     """
 
     target: str = "inproc"
@@ -82,6 +87,8 @@ class StressPlan:
     prompt: str = "Question {turn}: what do you see?"
     seed: int = 1
     allow_saturated: bool = False
+    store: StoreKind | None = None
+    key_variable: str = KEY_VARIABLE
 
     @property
     def sessions_max(self) -> int:
@@ -119,6 +126,7 @@ class StressPlan:
     def digest(self) -> str:
         """A short mark that is the same for the same load."""
         told = self.told()
-        del told["slos"], told["allow_saturated"]  # what is asked of a load does not change it
+        for name in ("slos", "allow_saturated", "key_variable"):
+            del told[name]  # what is asked of a load does not change it
         content = msgspec.json.encode(told, order="sorted")
         return hashlib.sha256(content).hexdigest()[:12]

@@ -5,23 +5,19 @@ Latencies are in seconds, sizes in bytes, shares from 0 to 1; a metric that was 
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Protocol
 
 import attrs
-import trio
 
 from actrio.stress._arrivals import Stage
 from actrio.stress._measure import Tally
 from actrio.stress._objectives import judge, wilson
 from actrio.stress._plan import StressPlan
-from actrio.stress._sample import MemoryTrend, cpu_share
+from actrio.stress._sample import MemoryTrend, cpu_share, starved_share
 from actrio.stress._targets import Target
+from actrio.stress._turn_lines import TurnLines
 from actrio.stress._watch import Mark, Watch
 
 __all__ = ["SCHEMA", "StageFacts", "build_report", "stage_report"]
@@ -31,6 +27,9 @@ SCHEMA: Final = "actrio.stress/1"
 LAG_SECONDS_MAX: Final = 0.02
 CPU_SHARE_MAX: Final = 0.9
 """Beyond these the generator measures itself: it sends late, and reads late what came in time."""
+
+STARVED_SHARE_TOLD: Final = 0.05
+"""An idle machine lets nobody wait; where a process waits so much, its lag is the machine's."""
 
 WARM_SHARE: Final = 0.2
 """Of a run, how much memory is given to settle before its slope is read."""
@@ -72,6 +71,9 @@ class _Seen(Protocol):
     interrupted: bool
     stages: list[StageFacts]
     watch: Watch
+    environment: Mapping[str, Any]
+    lines: TurnLines
+    stored: Mapping[str, int]
 
 
 def build_report(run: _Seen, provider: Mapping[str, int]) -> dict[str, Any]:
@@ -86,7 +88,7 @@ def build_report(run: _Seen, provider: Mapping[str, int]) -> dict[str, Any]:
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": _environment(),
+        "environment": dict(run.environment),
         "target": {
             "name": run.target.name,
             "shares_process": run.target.shares_process,
@@ -105,7 +107,9 @@ def build_report(run: _Seen, provider: Mapping[str, int]) -> dict[str, Any]:
         "cpu": _cpu(watch.warm, watch.end),
         "actors": _actors(watch),
         "provider": {"waiting_peak": watch.provider_waiting_peak, "server": dict(provider)},
+        "journal": _journal(run, total),
         "in_flight_peak": watch.in_flight_peak,
+        "turns_file": run.lines.told(),
         "stages": [stage_report(facts) for facts in run.stages],
         "series": columns,
         "histograms": {
@@ -202,6 +206,22 @@ def _cpu(begun: Mark, end: Mark) -> dict[str, float | None]:
         "seconds_per_turn": share * seconds / turns if share is not None and turns else None,
         "generator_share": cpu_share(begun.generator, end.generator, seconds),
         "provider_share": cpu_share(begun.provider, end.provider, seconds),
+        "starved_share": starved_share(begun.target, end.target, seconds),
+        "generator_starved_share": starved_share(begun.generator, end.generator, seconds),
+    }
+
+
+def _journal(run: _Seen, tally: Tally) -> dict[str, Any]:
+    """Return what the store holds; null where this cannot be seen from here.
+
+    ``problems`` are records that do not check when the store is read again at the end.
+    """
+    stored, turns = run.stored, tally.counts["started"]
+    size = stored.get("bytes")
+    return {
+        "store": run.target.store,
+        **{name: stored.get(name) for name in ("sessions", "frames", "files", "bytes", "problems")},
+        "bytes_per_turn": size / turns if size is not None and turns else None,
     }
 
 
@@ -261,6 +281,9 @@ def _generator(target: Target, report: Mapping[str, Any]) -> dict[str, Any]:
         reasons.append(f"it used {share:.0%} of a core")
     if not reasons:
         return {"state": "fit", "text": "The generator had time to spare."}
+    starved = report["cpu"]["generator_starved_share"]
+    if starved is not None and starved > STARVED_SHARE_TOLD:
+        reasons.append(f"for {starved:.0%} of the time other programs had its core")
     why = " and ".join(reasons)
     if target.shares_process:
         return {
@@ -287,6 +310,9 @@ def _verdict(plan: StressPlan, report: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("lost", "truncated")
         if turns[name]
     ]
+    damaged = report["journal"]["problems"] or 0
+    if damaged:
+        reasons.append(f"{damaged} records of the store do not check")
     if not turns["ok"]:
         reasons.append("no turn ended well")
     saturated = report["generator"]["state"] == "saturated"
@@ -297,7 +323,7 @@ def _verdict(plan: StressPlan, report: Mapping[str, Any]) -> dict[str, Any]:
         code = 130
     elif report["target"]["gone"]:
         code = 75
-    elif missed or turns["lost"] or turns["truncated"]:
+    elif missed or damaged or turns["lost"] or turns["truncated"]:
         code = EXIT_MISSED
     elif reasons:
         code = 1
@@ -306,24 +332,3 @@ def _verdict(plan: StressPlan, report: Mapping[str, Any]) -> dict[str, Any]:
     if report["target"]["gone"]:
         reasons.insert(0, "the target ended")
     return {"exit": code, "passed": code == 0, "saturated": saturated, "reasons": reasons}
-
-
-def _environment() -> dict[str, Any]:
-    return {
-        "actrio": _version("actrio"),
-        "trio": trio.__version__,
-        "python": platform.python_version(),
-        "implementation": sys.implementation.name,
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None  # run from a source tree that was never installed

@@ -28,6 +28,7 @@ from actrio.stress._plan import StressPlan
 from actrio.stress._provider import Promise
 from actrio.stress._report import StageFacts, build_report, stage_report
 from actrio.stress._targets import Seat, Target
+from actrio.stress._turn_lines import TurnLines
 from actrio.stress._turns import Asked, Ending, Listener, ending_of_error, unwrapped
 from actrio.stress._watch import Live, Watch
 
@@ -49,6 +50,9 @@ SPREAD_SECONDS_MAX: Final = 1.0
 PROVIDER_SECONDS: Final = 5.0
 """How long the scripted provider may take to tell what it has seen."""
 
+STORE_SECONDS: Final = 60.0
+"""How long looking through the store may take: some hundred megabytes after a long run."""
+
 PROBE_SECONDS: Final = 60.0
 """How long the first turn may take, which shows that there is something to measure."""
 
@@ -60,11 +64,22 @@ class StressRun:
         plan: What to do.
         target: What to do it to.
         show: Told once a second how it goes.
+        environment: Where it takes place, for the report.
+        lines: Where turns are written one by one.
     """
 
     def __init__(
-        self, plan: StressPlan, target: Target, show: Callable[[Live], Awaitable[None]]
+        self,
+        plan: StressPlan,
+        target: Target,
+        show: Callable[[Live], Awaitable[None]],
+        *,
+        environment: Mapping[str, Any],
+        lines: TurnLines,
     ) -> None:
+        self.environment = environment
+        self.lines = lines
+        self.stored: Mapping[str, int] = {}
         self.plan = plan
         self.target = target
         self.interrupted = False
@@ -126,6 +141,9 @@ class StressRun:
                     seats.cancel_scope.cancel(reason="the run is over")
             self.watch.finish(self.stages)
             self.watch.stop()
+            await self.lines.flush()
+            with trio.move_on_after(STORE_SECONDS):
+                self.stored = await self.target.stored()
             seen = await self._provider_saw()
             nursery.cancel_scope.cancel()
         return seen
@@ -312,8 +330,18 @@ class StressRun:
             watch.left()
             if not watch.in_flight:
                 self._dry.set()
-        outcome = tally.ended(asked, heard, ending, trio.current_time(), watch.window)
+        now = trio.current_time()
+        outcome = tally.ended(asked, heard, ending, now, watch.window)
         watch.ended(outcome, ending.tokens)
+        self.lines.add(
+            asked,
+            heard,
+            ending,
+            outcome=outcome,
+            stage=watch.stage,
+            zero=self._begun,
+            now=now,
+        )
         if self.target.gone:
             self._end()
         if outcome in {"failed", "rejected", "lost"}:
@@ -328,6 +356,7 @@ class StressRun:
             due += 1.0
             await trio.sleep_until(due)
             await self._show(self.watch.second(self.stages))
+            await self.lines.flush()
 
     async def _kill_now_and_then(self) -> None:
         rng = random.Random(self.plan.seed + 1)

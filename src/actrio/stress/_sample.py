@@ -22,6 +22,7 @@ __all__ = [
     "cpu_share",
     "process_sample",
     "slope_per_second",
+    "starved_share",
     "tasks_alive",
 ]
 
@@ -40,11 +41,14 @@ class ProcessSample:
         cpu_seconds: Processor time used so far, in user and system.
         rss_bytes: Memory that it holds now.
         descriptors: Files and sockets that it has open.
+        starved_seconds: How long its first thread, where the event loop is, could have run and had
+            no core, because others did.
     """
 
     cpu_seconds: float | None = None
     rss_bytes: int | None = None
     descriptors: int | None = None
+    starved_seconds: float | None = None
 
 
 def process_sample(pid: int | None) -> ProcessSample:
@@ -68,7 +72,14 @@ def _from_proc(pid: int) -> ProcessSample:
     cpu_seconds = (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
     if pid == os.getpid():
         cpu_seconds = _own_cpu_seconds()  # to the microsecond instead of the tick
-    return ProcessSample(cpu_seconds, pages * _PAGE_BYTES, descriptors)
+    return ProcessSample(cpu_seconds, pages * _PAGE_BYTES, descriptors, _starved_seconds(folder))
+
+
+def _starved_seconds(folder: Path) -> float | None:
+    try:
+        return int(folder.joinpath("schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return None  # a kernel without scheduler statistics
 
 
 def _from_rusage() -> ProcessSample:
@@ -87,6 +98,13 @@ def cpu_share(before: ProcessSample, after: ProcessSample, seconds: float) -> fl
     if before.cpu_seconds is None or after.cpu_seconds is None or seconds <= 0:
         return None
     return (after.cpu_seconds - before.cpu_seconds) / seconds
+
+
+def starved_share(before: ProcessSample, after: ProcessSample, seconds: float) -> float | None:
+    """Return for which part of the time a process had work and no core."""
+    if before.starved_seconds is None or after.starved_seconds is None or seconds <= 0:
+        return None
+    return (after.starved_seconds - before.starved_seconds) / seconds
 
 
 def tasks_alive() -> int:

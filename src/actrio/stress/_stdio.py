@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -13,10 +11,17 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from actrio.errors import InvalidRequest, ProviderUnreachable
 from actrio.sansio import Line, LineReader
-from actrio.stress._inproc import PROVIDER, served_model
+from actrio.stress._process import (
+    END_SECONDS,
+    START_SECONDS,
+    LastWords,
+    started,
+    unreachable,
+    words_of,
+)
 from actrio.stress._provider import SCRIPTED, ScriptedProcess, faulty, scripted_process
+from actrio.stress._served import folder_figures, served_model, variables_of
 from actrio.stress._stdio_wire import (
     TERMINALS,
     WIRE_MESSAGES,
@@ -30,23 +35,14 @@ from actrio.stress._stdio_wire import (
     facts_of,
     mailboxes_of,
 )
-from actrio.stress._targets import Look, Target, TargetSetup
+from actrio.stress._targets import Look, StoreKind, Target, TargetSetup
 from actrio.stress._turns import Asked, Ending, Listener, unwrapped
 from actrio.wire import json_line
 
 __all__ = ["open_stdio"]
 
-START_SECONDS: Final = 30.0
-"""How long a server may take to answer ``initialize``, on a loaded machine."""
-
-END_SECONDS: Final = 5.0
-"""How long it may take to end after its input has; its own bound on an orderly end is shorter."""
-
 EVENTS_MAX: Final = 1024
 """Events of one session that wait for its client; beyond it the pipe is not read, as intended."""
-
-STDERR_BYTES_KEPT: Final = 4096
-"""Of the process's standard error, its last words: enough for an error and its remedy."""
 
 _READ_BYTES: Final = 65536
 
@@ -65,12 +61,14 @@ async def open_stdio(command: str, setup: TargetSetup) -> AsyncIterator[Target]:
         env = {**os.environ, **setup.env}
         if setup.model.startswith(SCRIPTED):
             provider = await stack.enter_async_context(scripted_process())
-            env.update(_variables(setup, provider.base_url))
-        process = await stack.enter_async_context(_started(_words(command), env))
+        env.update(variables_of(setup, provider.base_url if provider else None))
+        words = _words(command)
+        process = await stack.enter_async_context(started(words, env, name="stdio"))
+        assert process.stderr is not None
         nursery = await stack.enter_async_context(trio.open_nursery())
         target = _Stdio(process, setup, provider, f"stdio:{command}" if command else "stdio")
         nursery.start_soon(target.read)
-        nursery.start_soon(target.read_errors)
+        nursery.start_soon(target.last_words.drain, process.stderr)
         try:
             await target.greet()
             yield target
@@ -84,48 +82,7 @@ async def open_stdio(command: str, setup: TargetSetup) -> AsyncIterator[Target]:
 def _words(command: str) -> list[str]:
     if not command.strip():
         return [sys.executable, "-m", "actrio", "serve", "--stdio"]
-    try:
-        return shlex.split(command)
-    except ValueError as error:
-        raise InvalidRequest(
-            f"stdio:{command} is no command line: {error}.", remedy="Quote it like in a shell."
-        ) from None
-
-
-def _variables(setup: TargetSetup, base_url: str) -> dict[str, str]:
-    """Return the settings of the server, as variables: it is whatever program was named."""
-    table = f"ACTRIO_PROVIDERS__{PROVIDER.upper()}__"
-    return {
-        f"{table}BASE_URL": base_url,
-        f"{table}MAX_CONNECTIONS": str(setup.connections),
-        f"{table}IDLE_SECONDS": str(setup.stall_seconds),
-        f"{table}LIMITS__QUEUE_MAX": str(setup.queue),
-    }
-
-
-@asynccontextmanager
-async def _started(words: list[str], env: Mapping[str, str]) -> AsyncIterator[trio.Process]:
-    try:
-        process = await trio.lowlevel.open_process(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us; it ends when we close its input
-            env=env,
-        )
-    except OSError as error:
-        raise _unreachable(f"{words[0]} cannot be started: {error.strerror}.") from error
-    try:
-        yield process
-    finally:
-        with trio.CancelScope(shield=True):
-            if process.poll() is None:
-                process.kill()
-            await process.wait()
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    await trio.aclose_forcefully(stream)
+    return words_of(command)
 
 
 class _Stdio:
@@ -142,20 +99,20 @@ class _Stdio:
     ) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        assert process.stderr is not None
         self.name = name
+        self.store: StoreKind | None = setup.store
         self.setup = setup
         self.pid: int | None = process.pid
         self.provider_pid = provider.pid if provider else None
         self._provider = provider
         self._process = process
-        self._in, self._out, self._err = process.stdin, process.stdout, process.stderr
+        self._in, self._out = process.stdin, process.stdout
         self._writing = trio.Lock()
         self._last_id = 0
         self._answers: dict[int, trio.MemorySendChannel[WireMessage]] = {}
         self._sessions: dict[str, trio.MemorySendChannel[WireEvent]] = {}
         self.gone = False
-        self._last_words = b""
+        self.last_words = LastWords()
 
     # -- the connection ----------------------------------------------------------------------------
 
@@ -188,11 +145,6 @@ class _Stdio:
                         await events.send(message.params)
         elif isinstance(message.id, int) and (answer := self._answers.pop(message.id, None)):
             answer.send_nowait(message)
-
-    async def read_errors(self) -> None:
-        """Drain standard error, or the process would wait; its last words are kept."""
-        while data := await self._err.receive_some(_READ_BYTES):
-            self._last_words = (self._last_words + data)[-STDERR_BYTES_KEPT:]
 
     async def request(self, method: str, params: Mapping[str, Any]) -> Any:
         """Return the answer to a request."""
@@ -230,11 +182,11 @@ class _Stdio:
             try:
                 await self.request("initialize", {})
             except (ServerEnded, RequestRefused) as error:
-                words = self._last_words.decode(errors="replace").strip().splitlines()
-                told = f": {' '.join(words[-3:])[:400]}" if words else ""
-                raise _unreachable(f"{self.name} did not greet back{told}.") from error
+                what = f"{self.name} did not greet back{self.last_words.told}."
+                raise unreachable(what, name="stdio") from error
             return
-        raise _unreachable(f"{self.name} did not greet back within {START_SECONDS:g} s.")
+        what = f"{self.name} did not greet back within {START_SECONDS:g} s."
+        raise unreachable(what, name="stdio")
 
     async def part(self) -> None:
         """Close the input and wait for the end."""
@@ -296,6 +248,9 @@ class _Stdio:
     async def ended(self) -> Mapping[str, int]:
         return await self._provider.statistics() if self._provider else {}
 
+    async def stored(self) -> Mapping[str, int]:
+        return await folder_figures(self.setup.folder)
+
 
 class _Seat:
     """See `Seat`."""
@@ -344,12 +299,3 @@ class _Seat:
         session, self._session = self._session, None
         if session is not None:
             await self._target.end_session(session)
-
-
-def _unreachable(message: str) -> ProviderUnreachable:
-    return ProviderUnreachable(
-        message,
-        provider="stdio",
-        category="network",
-        remedy="Start the command by hand and look at what it says.",
-    )

@@ -4,17 +4,18 @@
 
     inproc                 open_runtime in this process, the whole of it
     stdio:CMD              a process that speaks actrio's JSON lines (default: actrio serve --stdio)
+    http:URL               actrio's own HTTP (without a URL: actrio serve --http, started here)
     openai:URL             anything that streams OpenAI chat completions
-    http:URL               actrio's own HTTP: not there yet
 
-Another target (a runtime that keeps a journal, a native HTTP client) is one more function that
-gives a `Target`; nothing else in this room knows how many there are.
+Another target is one more function that gives a `Target`; nothing else in this room knows how many
+there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import attrs
@@ -26,20 +27,28 @@ from actrio.stress._chaos import Chaos
 from actrio.stress._turns import Asked, Ending, Listener
 
 __all__ = [
+    "KEY_VARIABLE",
     "TARGETS",
     "Look",
     "MailboxLook",
     "Seat",
+    "StoreKind",
     "Target",
+    "TargetKind",
     "TargetSetup",
     "check_chaos",
+    "check_store",
     "look_at_tree",
     "split_target",
 ]
 
-TARGETS: Final = ("inproc", "stdio:CMD", "openai:URL")
+TARGETS: Final = ("inproc", "stdio:CMD", "http:URL", "openai:URL")
 
-TargetKind = Literal["inproc", "stdio", "openai"]
+TargetKind = Literal["inproc", "stdio", "http", "openai"]
+StoreKind = Literal["memory", "embedded"]
+
+KEY_VARIABLE: Final = "ACTRIO_STRESS_API_KEY"
+"""The only key that is sent: one that was given for this purpose, to the URL of the same command."""
 
 
 @attrs.frozen(slots=True)
@@ -94,13 +103,17 @@ class Target(Protocol):
         shares_process: Whether that is the very process that measures.
         provider_pid: The scripted provider's process, where there is one.
         gone: Whether it takes no more turns, ever.
+        store: Where its sessions are kept; None where only it knows.
     """
 
     name: str
     pid: int | None
     shares_process: bool
     provider_pid: int | None
-    gone: bool
+    store: StoreKind | None
+
+    @property
+    def gone(self) -> bool: ...
 
     def seat(self) -> AbstractAsyncContextManager[Seat]:
         """Give one client a place for the length of a block."""
@@ -113,6 +126,9 @@ class Target(Protocol):
 
     async def ended(self) -> Mapping[str, int]:
         """Return what the scripted provider has seen, once its connections are closed."""
+
+    async def stored(self) -> Mapping[str, int]:
+        """Return what its store holds at the end, where that can be looked at."""
 
 
 @attrs.frozen(slots=True, kw_only=True)
@@ -128,6 +144,9 @@ class TargetSetup:
         stall_seconds: How long a provider may be silent.
         settings: Of the runtime, with the keys' names.
         env: Where keys are.
+        store: Where a runtime that is started for the run keeps its sessions.
+        folder: Where the files of that store go; None for one in memory.
+        key_variable: The variable that holds the key of a server that runs already.
     """
 
     model: str
@@ -138,30 +157,44 @@ class TargetSetup:
     stall_seconds: float
     settings: Settings
     env: Mapping[str, str] = attrs.field(repr=lambda env: f"<{len(env)} variables>")
+    store: StoreKind = "memory"
+    folder: Path | None = None
+    key_variable: str = KEY_VARIABLE
 
 
 def split_target(text: str) -> tuple[TargetKind, str]:
     """Return kind and rest of a target's name.
 
     Raises:
-        NotSupported: It is a target that is not there yet.
         InvalidRequest: It is none.
     """
     kind, _, rest = text.partition(":")
     if text == "inproc":
         return "inproc", ""
-    if kind == "stdio":
-        return "stdio", rest
-    if kind == "openai":
-        return "openai", rest
-    if kind in {"http", "https"}:
-        raise NotSupported(
-            "There is no client of the native HTTP interface to measure with.",
-            remedy="Use openai:URL for a server that speaks chat completions, or stdio:CMD.",
-        )
+    if text.startswith(("http://", "https://")):
+        return "http", text
+    match kind:
+        case "stdio" | "http" | "openai":
+            return kind, rest
     raise InvalidRequest(
         f"There is no target {text[:80]!r}.", remedy=f"Use one of {', '.join(TARGETS)}."
     )
+
+
+def check_store(kind: TargetKind, rest: str, store: StoreKind | None) -> StoreKind:
+    """Return where the target's sessions are kept.
+
+    Raises:
+        NotSupported: The target runs already, so that cannot be chosen.
+    """
+    if store is not None and (kind == "openai" or (kind == "http" and rest)):
+        raise NotSupported(
+            f"{kind}:{rest[:80]} keeps its sessions where it was told to when it was started.",
+            remedy="Leave --store out, or use --target inproc, stdio: or http: without a URL.",
+        )
+    # A stdio server's clients come back to their sessions, so there it keeps them in files, and in
+    # memory they would stay for as long as it runs.
+    return store or ("embedded" if kind == "stdio" else "memory")
 
 
 def check_chaos(kind: TargetKind, chaos: Chaos, *, scripted: bool) -> None:
@@ -179,7 +212,7 @@ def check_chaos(kind: TargetKind, chaos: Chaos, *, scripted: bool) -> None:
     if chaos.slow_client and kind == "stdio":
         raise NotSupported(
             "All sessions of a stdio server share one pipe, so one slow reader would slow all.",
-            remedy="Leave slow_client out, or use --target inproc or openai:URL.",
+            remedy="Leave slow_client out, or use --target inproc or http:.",
         )
 
 

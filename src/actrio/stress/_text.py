@@ -116,6 +116,7 @@ def report_text(report: Mapping[str, Any]) -> str:
 def _facts(report: Mapping[str, Any]) -> list[str]:
     turns, rates, memory, cpu = (report[name] for name in ("turns", "rates", "memory", "cpu"))
     good, actors, overload = report["goodput"], report["actors"], report["overload"]
+    journal = report["journal"]
     ends = [f"{turns[name]:,} {name}" for name in _ENDS if turns[name]]
     rows = [
         ("turns", f"{turns['ok']:,} ok" + (", " + ", ".join(ends) if ends else "")),
@@ -136,7 +137,10 @@ def _facts(report: Mapping[str, Any]) -> list[str]:
         ),
         (
             "processor",
-            f"{percent(cpu['share'])} of a core, {span(cpu['seconds_per_turn'])} per turn",
+            (
+                f"{percent(cpu['share'])} of a core, {span(cpu['seconds_per_turn'])} per turn"
+                f"{_starved(cpu['starved_share'])}"
+            ),
         ),
         (
             "memory",
@@ -146,6 +150,8 @@ def _facts(report: Mapping[str, Any]) -> list[str]:
             ),
         ),
     ]
+    if journal["bytes"] is not None:
+        rows.append(("store", _store(journal)))
     if turns["rejected"]:
         told = f"{overload['with_retry_after']:,} told when to come back"
         after = span(overload["retry_after"]["p50"])
@@ -161,6 +167,18 @@ def _facts(report: Mapping[str, Any]) -> list[str]:
 
 
 _ENDS: Final = ("cancelled", "injected", "killed", "failed", "rejected", "unfinished", "dropped")
+
+
+def _store(journal: Mapping[str, Any]) -> str:
+    told = f"{size(journal['bytes'])} in files, {amount(journal['bytes_per_turn'])} B per turn"
+    if journal["sessions"] is None:
+        return told
+    checked = "all checks" if not journal["problems"] else f"{journal['problems']} do not check"
+    return f"{told}, {journal['sessions']:,} sessions, {checked}"
+
+
+def _starved(share: float | None) -> str:
+    return f"; {percent(share)} without a core" if share is not None and share >= 0.01 else ""
 
 
 def _slope(slope: float | None) -> str:

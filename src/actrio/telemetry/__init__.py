@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from actrio.telemetry._logging import LogLevel as LogLevel
     from actrio.telemetry._logging import configure_logging as configure_logging
     from actrio.telemetry._logging import keep_logs_off_stdout as keep_logs_off_stdout
-    from actrio.telemetry._redaction import REDACTED as REDACTED
     from actrio.telemetry._redaction import RedactSecrets as RedactSecrets
     from actrio.telemetry._redaction import redact as redact
-    from actrio.telemetry._redaction import secrets_of as secrets_of
     from actrio.telemetry._room_log import RoomLog as RoomLog
+    from actrio.telemetry._secrets import REDACTED as REDACTED
+    from actrio.telemetry._secrets import secrets_of as secrets_of
 else:
     from actrio._doors import open_door
 
@@ -20,7 +20,8 @@ else:
         __name__,
         {
             "_logging": "LogLevel configure_logging keep_logs_off_stdout",
-            "_redaction": "REDACTED RedactSecrets redact secrets_of",
+            "_redaction": "RedactSecrets redact",
             "_room_log": "RoomLog",
+            "_secrets": "REDACTED secrets_of",
         },
     )

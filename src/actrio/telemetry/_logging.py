@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any, Literal, TextIO, get_args
 
 from actrio.errors import InvalidRequest
-from actrio.telemetry._redaction import RedactSecrets
 
 __all__ = ["LogLevel", "configure_logging", "keep_logs_off_stdout"]
 
@@ -52,6 +51,8 @@ def configure_logging(
             remedy=f"Use one of {', '.join(get_args(LogLevel))}.",
         )
     import structlog  # late, see `RoomLog`
+
+    from actrio.telemetry._redaction import RedactSecrets
 
     redact = RedactSecrets(env)
     structlog.configure(

@@ -18,16 +18,12 @@ import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
-__all__ = ["REDACTED", "RedactSecrets", "redact", "secrets_of"]
+from actrio.telemetry._secrets import REDACTED, secrets_of
 
-REDACTED: Final = "[redacted]"
-
-SECRET_LENGTH_MIN: Final = 8
+__all__ = ["RedactSecrets", "redact"]
 
 # A log event nests a few levels; deeper is a loop or nothing a person reads.
 DEPTH_MAX: Final = 12
-
-_SECRET_VARIABLE = re.compile(r"_(API_KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 
 _SECRET_FIELD = re.compile(
     r"(^|[_\-.])(api[_-]?key|apikey|authorization|token|secret|passwd|password|credentials?"
@@ -55,16 +51,6 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
         rf"\1{REDACTED}",
     ),
 )
-
-
-def secrets_of(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the secret values in ``env``, the longest first so that none hides in another."""
-    values = {
-        value.strip()
-        for name, value in env.items()
-        if _SECRET_VARIABLE.search(name) and len(value.strip()) >= SECRET_LENGTH_MIN
-    }
-    return tuple(sorted(values, key=len, reverse=True))
 
 
 def redact(text: str, *, env: Mapping[str, str] | None = None) -> str:

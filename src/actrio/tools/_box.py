@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -171,6 +170,8 @@ class ToolBox:
 
     def suggestion(self, name: str) -> str:
         """Return the closest names and the whole list, for somebody who asked for ``name``."""
+        import difflib  # late: for a model that asks for what is not there
+
         there = [each for each in self._tools if each not in self.disabled]
         close = difflib.get_close_matches(name, there, n=1)
         hint = f"Did you mean {close[0]!r}? " if close else ""

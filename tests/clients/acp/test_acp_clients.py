@@ -110,7 +110,7 @@ def test_acpx_frames_are_those_of_the_protocol(acpx):
         assert word in told
 
 
-def test_acpx_keeps_a_session_over_processes(acpx):
+def test_acpx_keeps_a_session_over_processes(acpx, shop, environment):
     """A named session is loaded by later processes, which go on with it."""
     code, _, err = acpx("sessions", "new", "--name", "lamp")
     assert code == 0, err
@@ -122,6 +122,25 @@ def test_acpx_keeps_a_session_over_processes(acpx):
     code, out, err = acpx("prompt", "-s", "lamp", "Second.", options=options)
     assert code == 0, err
     assert "paid for" in out
+    told = subprocess.run(
+        [sys.executable, "-m", "actrio", "sessions", "list", "--json"],
+        cwd=shop,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (session,) = [json.loads(line)["session"] for line in told.stdout.splitlines()]
+    shown = subprocess.run(
+        [sys.executable, "-m", "actrio", "sessions", "show", session],
+        cwd=shop,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "user: First." in shown.stdout
+    assert "user: Second." in shown.stdout
 
 
 def test_acpx_interrupted(acpx):
