@@ -30,7 +30,7 @@ from actrio.messages import Event, ModelOptions, TurnEvent, TurnResult
 from actrio.providers import ConnectionLimits, ProviderSettings
 from actrio.providers.local import LocalSettings
 from actrio.rpc import ConnectionLimits as WireLimits
-from actrio.runtime import AgentSettings, Limits, LogSettings, Settings
+from actrio.runtime import AgentSettings, Limits, LogSettings, Settings, StoreSettings
 from actrio.stdio._schema import described
 from actrio.stdio._table import ASKED, METHODS, NOTIFICATIONS, Method
 
@@ -383,7 +383,9 @@ def _rooms() -> dict[str, str]:
 
 def _said_of(name: str, value: Any) -> str:
     if name == "TurnEvent":
-        return "Any event of a turn: the union of the eight event classes."
+        return "Any event of a session: the union of all event classes."
+    if name == "IfBusy":
+        return "What a session does with a message while a turn runs."
     return first_paragraph(value)
 
 
@@ -396,6 +398,7 @@ PARTS: dict[str, Callable[[], list[str]]] = {
     "turn-result": turn_result,
     "settings": settings_of(Settings),
     "settings.limits": settings_of(Limits),
+    "settings.store": settings_of(StoreSettings),
     "settings.providers": settings_of(ProviderSettings),
     "settings.providers.limits": settings_of(ConnectionLimits),
     "settings.local": settings_of(LocalSettings),

@@ -37,7 +37,7 @@ async def test_every_deferred_handling_may_ask_its_own_actor(autojump_clock):
     """Not only the first of those that run at once: the actor receives meanwhile."""
     answers = []
     async with open_actor_system() as system, trio.open_nursery() as nursery:
-        ref = await system.spawn(ChildSpec("tidy", Tidy, concurrency=3))
+        ref = await system.spawn(ChildSpec("tidy", Tidy, concurrency=4))
 
         async def ask():
             answers.append(await ref.ask("itself"))

@@ -158,6 +158,25 @@ async def test_a_bookmark_is_replayed_and_goes_live_without_gap_or_duplicate():
     assert [each.seq for each in (*first, *rest, *last)] == list(range(6, 42))
 
 
+async def test_what_is_written_while_the_journal_is_read_is_told_once(autojump_clock):
+    """It may be in what was read, and it is told live; also when it is told before it is read."""
+    journal = Journal(seconds=1.0)
+    feed = feed_of(journal)
+    feed.publish(journal.add(3))
+    async with feed.subscribe(0, pace=False) as events, trio.open_nursery() as nursery:
+        seen = []
+
+        async def read():
+            seen.extend(await take(events, 5))
+
+        nursery.start_soon(read)
+        await trio.sleep(0.5)
+        feed.publish(journal.add(1))  # is read, and waits as live already
+        await trio.sleep(1)
+        feed.publish(journal.add(1))
+    assert [each.seq for each in seen] == [1, 2, 3, 4, 5]
+
+
 async def test_without_a_bookmark_only_what_comes_is_told():
     """Also where the session was not in memory yet, and its reader falls behind at once."""
     journal = Journal()

@@ -251,6 +251,32 @@ async def test_closing_does_with_turns_what_its_mode_says(
         assert users((await check_journal(runtime, "s")).history) == ["first", "second"]
 
 
+async def test_what_a_user_cancelled_stays_cancelled_when_its_session_stops(
+    autojump_clock, check_journal
+):
+    """A tool that takes long to let go is cut off by the stop; the reason is the user's."""
+
+    @tool
+    async def clinging() -> str:
+        """Cling."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(8)
+
+    agent = Agent("a", model="scripted:demo", tools=[clinging])
+    async with open_runtime(SETTINGS, env={}) as runtime:
+        session = await runtime.open_session(agent, id="s")
+        await session.submit("go")
+        await trio.sleep(1)
+        session.cancel(reason="enough")
+        await trio.sleep(1)
+        await runtime.close_session("s")
+        (turn,) = (await check_journal(runtime, "s")).turns
+        assert (turn.state, turn.reason, turn.resumable) == ("cancelled", "enough", False)
+
+
 async def test_closing_after_turn_does_not_wait_for_a_person(autojump_clock):
     """Who knows when they come; what waits for them is kept and goes on when they do."""
 

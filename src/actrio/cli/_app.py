@@ -243,6 +243,7 @@ async def serve(
     log_file: Path | None = None,
     http: str | None = None,
     http_token_file: Path | None = None,
+    http_set: tuple[str, ...] = (),
     common: Common = _COMMON,
 ) -> int:
     """Serve other programs: JSON-RPC over standard input and output, or HTTP.
@@ -264,11 +265,14 @@ async def serve(
         Its address is printed. Any but loopback needs a token, in ACTRIO_HTTP_TOKEN.
     http_token_file
         A file with one bearer token per line, beside those of the variable.
+    http_set
+        A setting of the HTTP service as name=value, for example limits.body_bytes=1000000; may be
+        given several times. ACTRIO_HTTP__LIMITS__BODY_BYTES in the environment says the same.
     """
     if http is not None and not stdio:
         from actrio.cli._serve_http import HttpOptions, serve_over_http
 
-        return await serve_over_http(HttpOptions(http, http_token_file), common=common)
+        return await serve_over_http(HttpOptions(http, http_token_file, http_set), common=common)
     from actrio.cli._serve import StdioOptions
     from actrio.cli._serve import serve as serve_clients
 

@@ -29,6 +29,7 @@ class HttpOptions:
 
     address: str
     token_file: Path | None = None
+    settings: tuple[str, ...] = ()
 
 
 async def serve_over_http(options: HttpOptions, *, common: Common) -> int:
@@ -36,7 +37,8 @@ async def serve_over_http(options: HttpOptions, *, common: Common) -> int:
 
     Raises:
         NotConfigured: The extra ``server`` is not installed.
-        ConfigError: The address cannot be bound, or is open to others without a token.
+        ConfigError: The address cannot be bound, or is open to others without a token; a setting
+            is wrong.
     """
     missing = [
         name for name in ("hypercorn", "starlette") if importlib.util.find_spec(name) is None
@@ -46,12 +48,18 @@ async def serve_over_http(options: HttpOptions, *, common: Common) -> int:
             f"The HTTP server needs {' and '.join(missing)}.",
             remedy="pip install 'actrio[server]'",
         )
-    from actrio.http import HttpSettings
+    from actrio.http import read_http_settings
 
     importable_from(Path.cwd())  # where the tools of the settings' agents are
     loaded = load_settings(config=common.config)
+    if loaded.settings.store.kind is None:
+        # Its clients name sessions and responses, and come back to them.
+        store = attrs.evolve(loaded.settings.store, kind="embedded")
+        loaded = attrs.evolve(loaded, settings=attrs.evolve(loaded.settings, store=store))
     # Shorter than the time that a signal leaves before everything is cancelled.
-    settings = HttpSettings(token_file=options.token_file, drain_seconds=1.5)
+    settings = read_http_settings(options.settings, loaded.env, drain_seconds=1.5)
+    if options.token_file is not None:
+        settings = attrs.evolve(settings, token_file=options.token_file)
     return await until_interrupted(
         partial(_serve, Outlet(), options=options, loaded=loaded, settings=settings)
     )

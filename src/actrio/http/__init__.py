@@ -8,3 +8,4 @@ from actrio.http._serve import serve_http as serve_http
 from actrio.http._serve import split_address as split_address
 from actrio.http._settings import HttpLimits as HttpLimits
 from actrio.http._settings import HttpSettings as HttpSettings
+from actrio.http._settings import read_http_settings as read_http_settings

@@ -219,6 +219,8 @@ class Call:
         if self._together is not None:
             self._together.hold()
         told = [*headers, (b"x-request-id", self.request_id.encode())]
+        if self.desk.settings.rate_limit_headers:
+            told += self.desk.rate_limit_headers(self.caller.name)
         if origin := self.caller.origin:
             told += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"origin")]
         self.desk.answered[self.template, self.method[:8], status] += 1
@@ -258,7 +260,7 @@ class Call:
             (b"cache-control", b"no-store"),
             *answer.headers,
         ]
-        if answer.status == 204:
+        if answer.status in {204, 304}:
             headers = list(answer.headers)
         await self.start(answer.status, headers)
         await self.write(answer.body, more=False)

@@ -128,6 +128,18 @@ class Desk:
         self.peak_calls = max(self.peak_calls, self.calls)
         self.by_caller[caller] += 1
 
+    def rate_limit_headers(self, caller: str) -> list[tuple[bytes, bytes]]:
+        """Return how much a caller may still do at once, in the words of the draft standard.
+
+        What is bounded is requests in work, so the quota has no window of time.
+        """
+        limit = int(self.settings.limits.calls_per_caller)
+        left = max(0, limit - self.by_caller[caller] if caller in self.by_caller else limit)
+        return [
+            (b"ratelimit-policy", b'"calls";q=%d;qu="concurrent-requests"' % limit),
+            (b"ratelimit", b'"calls";r=%d' % left),
+        ]
+
     def leave(self, caller: str) -> None:
         """A call is over."""
         self.calls -= 1

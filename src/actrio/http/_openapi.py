@@ -69,6 +69,7 @@ _FAILURES: Final[Mapping[int, str]] = {
     400: "A value is wrong.",
     404: "There is no such thing.",
     409: "The state does not allow it now.",
+    416: "The range begins behind the end.",
     422: "A value is understood and cannot be served.",
     501: "This cannot be done here; the remedy says what to do instead.",
     502: "The model provider failed.",

@@ -6,9 +6,11 @@ import functools
 from typing import Any
 
 from actrio.http._approvals import APPROVALS
+from actrio.http._blobs import BLOBS
 from actrio.http._call import Answer, Call
 from actrio.http._events import EVENTS
 from actrio.http._health import HEALTH
+from actrio.http._management import MANAGEMENT
 from actrio.http._native_agents import NATIVE_AGENTS
 from actrio.http._native_sessions import NATIVE_SESSIONS
 from actrio.http._native_turns import NATIVE_TURNS
@@ -50,6 +52,8 @@ def all_operations() -> tuple[Operation, ...]:
         *NATIVE_TURNS,
         *EVENTS,
         *APPROVALS,
+        *BLOBS,
+        *MANAGEMENT,
         *OPENAI,
         *RESPONSES,
     )

@@ -35,7 +35,7 @@ from actrio.http._seed_types import (
 )
 from actrio.messages import ModelOptions, SessionView
 
-__all__ = ["SEED", "degraded_of", "session_of", "session_state"]
+__all__ = ["SEED", "address_of", "degraded_of", "session_of", "session_state"]
 
 _AGENT: Final = msgspec.json.Decoder(AgentCreateRequest)
 _SESSION: Final = msgspec.json.Decoder(SessionCreateRequest)
@@ -71,13 +71,13 @@ async def _create(call: Call) -> Answer:
         seconds = tools.tool_timeout_ms / 1000
         found = tuple(attrs.evolve(tool, timeout_seconds=seconds) for tool in found)
     agent = Agent(
-        _address(body.name),
+        address_of(body.name),
         model=model,
         instructions=body.instructions,
         tools=found,
         options=ModelOptions(temperature=body.model.temperature, max_tokens=body.model.max_tokens),
     )
-    served = desk.agents.create(agent, told={"seed": body})
+    served = desk.agents.create(agent, told={"seed": body, "timeout_ms": body.model.timeout_ms})
     for tool in found:
         if tool.name not in enabled:
             await switch_tool(call, served, tool.name, enabled=False)
@@ -85,7 +85,7 @@ async def _create(call: Call) -> Answer:
     return json_answer(AgentMade(served.id, list(degraded_of(served))), 201, (location,))
 
 
-def _address(name: str) -> str:
+def address_of(name: str) -> str:
     """Return a name that an agent can have."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name.strip())[:64].strip("-") or "agent"
 

@@ -16,6 +16,8 @@ __all__ = [
     "Fixture",
     "MessageRequest",
     "MessageResponse",
+    "Milliseconds",
+    "Name",
     "SessionCreateRequest",
     "SessionSeed",
     "SessionState",
@@ -72,10 +74,8 @@ class AgentCreateRequest(msgspec.Struct, frozen=True, rename="camel"):
 
 def timeout_seconds_of(served: ServedAgent) -> float | None:
     """Return how long a turn may take, where the agent's creator said it."""
-    body = served.told.get("seed")
-    if not isinstance(body, AgentCreateRequest) or body.model.timeout_ms is None:
-        return None
-    return body.model.timeout_ms / 1000
+    timeout_ms: int | None = served.told.get("timeout_ms")
+    return None if timeout_ms is None else timeout_ms / 1000
 
 
 class Degraded(msgspec.Struct, frozen=True):

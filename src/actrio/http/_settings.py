@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import attrs
 
 from actrio.errors import ConfigError
+from actrio.wire import structure
 
-__all__ = ["HttpLimits", "HttpSettings", "read_tokens"]
+__all__ = ["HttpLimits", "HttpSettings", "read_http_settings", "read_tokens"]
 
 TOKEN_VARIABLE: Final = "ACTRIO_HTTP_TOKEN"  # noqa: S105 - the name of a variable, not a token
+
+_PREFIX: Final = "ACTRIO_HTTP__"
 
 _TOKEN_CHARACTERS_MIN: Final = 16
 """A shorter token can be guessed in a night."""
@@ -72,6 +76,8 @@ class HttpSettings:
         stream_status: 200, or 207 for clients of the older contract (EventSource refuses it).
         on_disconnect: What becomes of a native turn whose client leaves.
         raw_models: Whether the OpenAI façade also serves models that no agent stands for.
+        rate_limit_headers: Whether answers tell how much their caller may still do at once, in the
+            ``RateLimit`` headers of a draft standard.
         keep_alive_seconds: Silence after which a stream gets a comment, so that proxies keep it.
         retry_ms: How long an EventSource waits before it comes back, before jitter.
         drain_seconds: How long façade turns may go on when the service stops.
@@ -85,10 +91,62 @@ class HttpSettings:
     stream_status: Literal[200, 207] = 200
     on_disconnect: Literal["continue", "cancel"] = "continue"
     raw_models: bool = True
+    rate_limit_headers: bool = False
     keep_alive_seconds: float = _bound(15.0)
     retry_ms: int = _bound(1000)
     drain_seconds: float = _bound(3.0)
     limits: HttpLimits = HttpLimits()
+
+
+def read_http_settings(
+    said: Iterable[str] = (), env: Mapping[str, str] | None = None, **own: Any
+) -> HttpSettings:
+    """Return the settings that a command line and the environment amount to.
+
+    Every setting has a name on both: ``stream_status=207`` and ``limits.body_bytes=1000000``, or
+    ``ACTRIO_HTTP__STREAM_STATUS`` and ``ACTRIO_HTTP__LIMITS__BODY_BYTES``. Values are as in a TOML
+    file; text may stand without quotes, and names of a list with commas between them.
+
+    Args:
+        said: ``name=value``; wins over the environment.
+        env: The environment.
+        own: Defaults of the program, in place of those of `HttpSettings`.
+
+    Raises:
+        ConfigError: There is no such setting, or a value is not of its kind; says where.
+    """
+    found: dict[str, Any] = {"limits": {}, **own}
+    for name in sorted(env or ()):
+        if name.startswith(_PREFIX):
+            key = name.removeprefix(_PREFIX).lower().replace("__", ".")
+            _put(found, key, (env or {})[name], source=f"environment variable {name}")
+    for text in said:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(
+                f"--http-set {text[:100]}: there is no value.", remedy="Write name=value."
+            )
+        _put(found, key.strip(), value.strip(), source=f"--http-set {key.strip()[:100]}")
+    return structure(HttpSettings, found, source="the settings of the HTTP service")
+
+
+def _put(found: dict[str, Any], key: str, text: str, *, source: str) -> None:
+    """Put one setting where it belongs, once it is known to be right by itself."""
+    table, _, name = key.rpartition(".")
+    value: Any = text
+    if name in {"hosts", "origins"} and not text.startswith("["):
+        value = [part.strip() for part in text.split(",") if part.strip()]
+    elif name not in {"token_env", "token_file", "on_disconnect"}:
+        try:
+            parsed = tomllib.loads(f"value = {text}")
+        except tomllib.TOMLDecodeError:
+            parsed = {}
+        value = parsed["value"] if len(parsed) == 1 else text
+    elif text[:1] == text[-1:] == '"' and len(text) > 1:
+        value = text[1:-1]
+    one = {table: {name: value}} if table else {name: value}
+    structure(HttpSettings, one, source=source)
+    (found["limits"] if table else found)[name] = value
 
 
 def read_tokens(settings: HttpSettings, env: Mapping[str, str]) -> tuple[str, ...]:

