@@ -46,3 +46,32 @@ async def test_every_deferred_handling_may_ask_its_own_actor(autojump_clock):
             nursery.start_soon(ask)
             await wait_all_tasks_blocked()
     assert answers == ["inline"] * 3
+
+
+async def test_a_task_begun_while_the_tasks_end_ends_too(autojump_clock):
+    """What ends may start another; the actor's stop reaches that one as well."""
+    log = []
+
+    class Restless(Actor):
+        async def receive(self, message, ctx):
+            ctx.start_task(self._first, ctx)
+
+        async def _first(self, ctx):
+            try:
+                await trio.sleep_forever()
+            finally:
+                ctx.start_task(self._second)
+
+        async def _second(self):
+            try:
+                await trio.sleep_forever()
+            finally:
+                log.append("ended")
+
+    async with open_actor_system() as system:
+        ref = await system.spawn(ChildSpec("restless", Restless))
+        await ref.ask("go")
+        await wait_all_tasks_blocked()
+        with trio.fail_after(60):
+            await system.stop(ref)
+        assert log == ["ended"]

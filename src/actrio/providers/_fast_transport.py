@@ -19,8 +19,9 @@ at once, Python 3.11, httpx2 2.16, httptools 0.9, a shared EPYC core, 2026-11):
 ``Expect: 100-continue``, no ``trace`` and no ``network_stream`` extension, no streaming of a
 request: its body is gathered and goes out with its head in one write. `_http` takes httpx's own
 transport where the environment names a proxy, where httptools is missing, and where the settings
-say so; nothing else of the list can be asked for through our settings. What the body is encoded
-with stays httpx's matter, as are redirects and cookies.
+say so; nothing else of the list can be asked for through our settings. Below httpx's client, what
+the body is encoded with stays httpx's matter, as are redirects and cookies; a provider's requests
+come here without the client (`_fast_post`).
 
 **How it is kept right.**
 
@@ -44,15 +45,15 @@ from __future__ import annotations
 import math
 import re
 import ssl
-from collections.abc import Awaitable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Self
 
 import trio
 
 from actrio.providers._fast_pool import Connection, Origin, Pool
 from actrio.providers._fast_reader import Head, ResponseReader
 
-__all__ = ["transport_type"]
+__all__ = ["origin_of", "request_bytes", "transport_type"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -78,11 +79,8 @@ def transport_type(module: Any, pieces_extension: str) -> Any:
         def __init__(self, exchange: _Exchange) -> None:
             self._exchange = exchange
 
-        def __aiter__(self) -> Body:
-            return self
-
-        def __anext__(self) -> Awaitable[bytes]:
-            return self._exchange.more()
+        def __aiter__(self) -> _Exchange:
+            return self._exchange
 
         async def aclose(self) -> None:
             self._exchange.end()
@@ -103,28 +101,20 @@ def transport_type(module: Any, pieces_extension: str) -> Any:
             self._pool = Pool(connections_max, kept_max, keep_seconds)
 
         async def handle_async_request(self, request: Any) -> Any:
-            origin = _origin(module, request.url)
+            origin = origin_of(module, request.url)
             seconds = _seconds(request.extensions)
-            payload, keep = await _payload(module, request)
-            await _enter(module, self._pool, seconds["pool"])
-            exchange = _Exchange(
-                module,
-                self._pool,
+            content = b"".join([piece async for piece in request.stream])
+            method = request.method.encode("ascii")
+            headers = request.headers.raw
+            payload, keep = request_bytes(module, method, request.url.raw_path, headers, content)
+            head, exchange = await self.send(
+                origin,
+                payload,
+                keep,
+                seconds=seconds,
                 head_only=request.method == "HEAD",
-                keep=keep,
-                read_seconds=seconds["read"],
+                name=request.extensions.get("sni_hostname"),
             )
-            try:
-                connection = self._pool.take(origin)
-                if connection is None:
-                    name = request.extensions.get("sni_hostname") or origin[1]
-                    connection = await _connect(
-                        module, origin, self._tls_context, name, seconds["connect"]
-                    )
-                head = await exchange.run(connection, payload, seconds["write"])
-            except BaseException:
-                exchange.end()
-                raise
             body = Body(exchange)
             return module.Response(
                 head.status,
@@ -136,6 +126,33 @@ def transport_type(module: Any, pieces_extension: str) -> Any:
                     pieces_extension: body,
                 },
             )
+
+        async def send(
+            self,
+            origin: Origin,
+            payload: bytes,
+            keep: bool,
+            *,
+            seconds: Mapping[str, float],
+            head_only: bool = False,
+            name: str | None = None,
+        ) -> tuple[Head, _Exchange]:
+            """Send a request's bytes; whoever gets the exchange calls its `end`."""
+            await _enter(module, self._pool, seconds["pool"])
+            exchange = _Exchange(
+                module, self._pool, head_only=head_only, keep=keep, read_seconds=seconds["read"]
+            )
+            try:
+                connection = self._pool.take(origin)
+                if connection is None:
+                    connection = await _connect(
+                        module, origin, self._tls_context, name or origin[1], seconds["connect"]
+                    )
+                head = await exchange.run(connection, payload, seconds["write"])
+            except BaseException:
+                exchange.end()
+                raise
+            return head, exchange
 
         async def aclose(self) -> None:
             self._pool.close()
@@ -161,6 +178,9 @@ class _Exchange:
         self._read_seconds = read_seconds
         self._connection: Connection | None = None
 
+    def __aiter__(self) -> Self:
+        return self
+
     async def run(self, connection: Connection, payload: bytes, write_seconds: float) -> Head:
         """Send ``payload`` over ``connection``, which is this exchange's from now on."""
         assert self._pool is not None
@@ -174,7 +194,7 @@ class _Exchange:
             await self._read(connection)
         return reader.head
 
-    async def more(self) -> bytes:
+    async def __anext__(self) -> bytes:
         """Return what comes next of the body; raise StopAsyncIteration at its end."""
         reader = self._reader
         try:
@@ -263,7 +283,8 @@ async def _connect(
         raise
 
 
-def _origin(module: Any, url: Any) -> Origin:
+def origin_of(module: Any, url: Any) -> Origin:
+    """Return what a connection to ``url`` is made to; raise where none can be."""
     scheme = url.scheme
     if scheme not in _PORTS:
         raise module.UnsupportedProtocol(f"Request URL has no protocol to speak: {scheme!r}.")
@@ -280,14 +301,14 @@ def _seconds(extensions: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-async def _payload(module: Any, request: Any) -> tuple[bytes, bool]:
-    """Return the request's bytes, and whether it lets the connection be kept.
+def request_bytes(
+    module: Any, method: bytes, path: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+) -> tuple[bytes, bool]:
+    """Return a request's bytes, and whether it lets the connection be kept.
 
     Checked as h11 does: nothing in a header can end its line and begin another.
     """
-    body = b"".join([piece async for piece in request.stream])
-    line = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)
-    headers = request.headers.raw
+    line = b"%b %b HTTP/1.1\r\n" % (method, path)
     lines = b"".join([b"%b: %b\r\n" % header for header in headers])
     if not _REQUEST_LINE.fullmatch(line):
         raise module.LocalProtocolError("illegal request line")

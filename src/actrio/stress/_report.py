@@ -74,6 +74,7 @@ class _Seen(Protocol):
     environment: Mapping[str, Any]
     lines: TurnLines
     stored: Mapping[str, int]
+    tasks_left: int
 
 
 def build_report(run: _Seen, provider: Mapping[str, int]) -> dict[str, Any]:
@@ -110,6 +111,7 @@ def build_report(run: _Seen, provider: Mapping[str, int]) -> dict[str, Any]:
         "journal": _journal(run, total),
         "in_flight_peak": watch.in_flight_peak,
         "turns_file": run.lines.told(),
+        "left": {"tasks": run.tasks_left, "streams": provider.get("streams_open")},
         "stages": [stage_report(facts) for facts in run.stages],
         "series": columns,
         "histograms": {
@@ -313,6 +315,8 @@ def _verdict(plan: StressPlan, report: Mapping[str, Any]) -> dict[str, Any]:
     damaged = report["journal"]["problems"] or 0
     if damaged:
         reasons.append(f"{damaged} records of the store do not check")
+    left = {name: count for name, count in report["left"].items() if count}
+    reasons += [f"{count} {name} were left behind" for name, count in left.items()]
     if not turns["ok"]:
         reasons.append("no turn ended well")
     saturated = report["generator"]["state"] == "saturated"
@@ -323,7 +327,7 @@ def _verdict(plan: StressPlan, report: Mapping[str, Any]) -> dict[str, Any]:
         code = 130
     elif report["target"]["gone"]:
         code = 75
-    elif missed or damaged or turns["lost"] or turns["truncated"]:
+    elif missed or damaged or left or turns["lost"] or turns["truncated"]:
         code = EXIT_MISSED
     elif reasons:
         code = 1

@@ -27,6 +27,7 @@ from actrio.stress._objectives import judge, per_turn_bounds
 from actrio.stress._plan import StressPlan
 from actrio.stress._provider import Promise
 from actrio.stress._report import StageFacts, build_report, stage_report
+from actrio.stress._sample import tasks_alive
 from actrio.stress._targets import Seat, Target
 from actrio.stress._turn_lines import TurnLines
 from actrio.stress._turns import Asked, Ending, Listener, ending_of_error, unwrapped
@@ -49,6 +50,9 @@ SPREAD_SECONDS_MAX: Final = 1.0
 
 PROVIDER_SECONDS: Final = 5.0
 """How long the scripted provider may take to tell what it has seen."""
+
+LEAVE_SECONDS: Final = 2.0
+"""How long what the last turns left behind may take to end, before it counts as left for good."""
 
 STORE_SECONDS: Final = 60.0
 """How long looking through the store may take: some hundred megabytes after a long run."""
@@ -80,6 +84,8 @@ class StressRun:
         self.environment = environment
         self.lines = lines
         self.stored: Mapping[str, int] = {}
+        self.tasks_left = 0
+        self._tasks_before: int | None = None  # not known before the first turn
         self.plan = plan
         self.target = target
         self.interrupted = False
@@ -128,12 +134,24 @@ class StressRun:
         """
         with unwrapped():
             seen = await self._measured()
+        self.tasks_left = await self._left_over()
         return build_report(self, seen)
+
+    async def _left_over(self) -> int:
+        """Return how many tasks there are in this process that were not there before the load."""
+        before = self._tasks_before
+        if before is None:
+            return 0
+        with trio.move_on_after(LEAVE_SECONDS):
+            while tasks_alive() > before:  # noqa: ASYNC110 - no task tells of its end
+                await trio.sleep(PAUSE_SECONDS)
+        return max(0, tasks_alive() - before)
 
     async def _measured(self) -> Mapping[str, int]:
         async with trio.open_nursery() as nursery:
             with self._load:
                 await self._probe()
+                self._tasks_before = tasks_alive()
                 async with trio.open_nursery() as seats:
                     await self._take_seats(seats)
                     nursery.start_soon(self.watch.run)

@@ -160,6 +160,9 @@ def _facts(report: Mapping[str, Any]) -> list[str]:
         rows.append(
             ("actors", f"{actors['restarts']} restarts, {actors['killed']} killed on purpose")
         )
+    left = [f"{count} {name}" for name, count in report["left"].items() if count]
+    if left:
+        rows.append(("left behind", ", ".join(left)))
     waiting = (actors["turns_waiting_peak"], report["provider"]["waiting_peak"])
     if any(waiting):
         rows.append(("waited at peak", f"{waiting[0] or 0} turns, {waiting[1] or 0} calls"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -116,8 +117,10 @@ class TurnLines:
 
 
 def _write(file: IO[bytes], content: bytes) -> None:
-    file.write(content)
-    file.flush()
+    # Without a buffer of Python's: what a full disk did not take would be tried again at the end.
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
 
 
 @asynccontextmanager
@@ -131,7 +134,7 @@ async def turn_lines(path: Path | None) -> AsyncIterator[TurnLines]:
         yield TurnLines()
         return
     try:
-        file = await trio.to_thread.run_sync(path.open, "wb")
+        file = await trio.to_thread.run_sync(partial(path.open, "wb", buffering=0))
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written: {error.strerror}.", remedy="Choose another place."
