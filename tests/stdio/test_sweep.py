@@ -35,7 +35,7 @@ async def count_lines(talk) -> int:
 
 @pytest.mark.parametrize("on_eof", ["drain", "cancel"])
 async def test_end_of_input_at_every_point_of_a_turn(talk, tmp_path, on_eof):
-    """Wherever the input ends, the turn ends with one last event, and the server ends with 0."""
+    """Wherever the input ends, a turn that began ends with one last event, the server with 0."""
     ends = set()
     for stop in range(await count_lines(talk)):
         folder = tmp_path / str(stop)
@@ -54,6 +54,9 @@ async def test_end_of_input_at_every_point_of_a_turn(talk, tmp_path, on_eof):
                 m["params"] for m in await client.rest() if m.get("method") == "event"
             ]
         last = [e["type"] for e in events if e["type"].startswith("turn.")]
+        if not last:
+            assert on_eof == "cancel"  # it had not begun: it stays in line for the next opening
+            continue
         assert last[0] == "turn.started" or on_eof == "cancel"
         assert last[-1] in {"turn.completed", "turn.cancelled"}
         assert events[-1]["type"] == last[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ async def test_each_turn_is_a_line(tmp_path):
 
 async def test_the_file_of_turns_is_bounded(tmp_path):
     """What goes beyond is counted."""
-    with (tmp_path / "x").open("wb") as file:
+    with FileIO(tmp_path / "x", "wb") as file:
         lines = TurnLines(file, lines_max=2)
         asked = Asked("x", 0.0)
         for _ in range(5):

@@ -9,12 +9,13 @@ that. Cookies are not kept.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
 
 from actrio.providers._fast_transport import origin_of, request_bytes
+from actrio.providers._http import Answer
 
 __all__ = ["FastLane", "FastPost", "Target", "target_of"]
 
@@ -54,10 +55,9 @@ class FastPost:
     Args:
         module: Whose exceptions are raised.
         lane: What carries it.
-        answer: Makes the answer of status, headers and pieces.
     """
 
-    __slots__ = ("_answer", "_body", "_exchange", "_headers", "_lane", "_module", "_target")
+    __slots__ = ("_body", "_exchange", "_headers", "_lane", "_module", "_target")
 
     def __init__(
         self,
@@ -66,17 +66,15 @@ class FastPost:
         target: Target,
         headers: Mapping[str, str],
         body: bytes,
-        answer: Callable[[int, Mapping[str, str], AsyncIterator[bytes]], Any],
     ) -> None:
         self._module = module
         self._lane = lane
         self._target = target
         self._headers = headers
         self._body = body
-        self._answer = answer
         self._exchange: Any = None
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> Answer:
         target, lane = self._target, self._lane
         # By lower-case name, so that what the settings give replaces what was there.
         headers = {
@@ -93,7 +91,7 @@ class FastPost:
         head, self._exchange = await lane.transport.send(
             target.origin, payload, keep, seconds=lane.seconds
         )
-        return self._answer(head.status, _told(head.headers), self._exchange)
+        return Answer(head.status, _told(head.headers), self._exchange)
 
     async def __aexit__(self, *_exc: object) -> None:
         self._exchange.end()

@@ -123,7 +123,7 @@ def transport_type(module: Any, pieces_extension: str) -> Any:
                 extensions={
                     "http_version": b"HTTP/" + head.version.encode(),
                     "reason_phrase": head.reason,
-                    pieces_extension: body,
+                    pieces_extension: exchange,
                 },
             )
 

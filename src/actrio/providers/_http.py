@@ -15,24 +15,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import attrs
 import trio
 
-from actrio.errors import (
-    ActrioError,
-    ConfigError,
-    NotConfigured,
-    ProviderProtocolError,
-    ProviderUnreachable,
-    StreamTruncated,
-)
+from actrio.errors import ConfigError, NotConfigured
+from actrio.providers._http_errors import Rows, Talk, Translated, rows_of
 from actrio.providers._settings import HttpChoice, ProviderSettings
 
 __all__ = ["LANE_CONNECTIONS", "Answer", "HttpLibrary", "Talk", "Transport", "load_http"]
@@ -48,74 +42,6 @@ PIECES: Final = "actrio.pieces"
 
 CLOSE_SECONDS: Final = 1.0
 """How long closing a socket may take; it never waits for the other side, so this never passes."""
-
-
-@attrs.frozen(slots=True)
-class _Row:
-    """How one exception of the library is told.
-
-    ``sort`` says whose matter it is; ``cuts`` that it cuts an answer that had begun.
-    """
-
-    exception: str
-    sort: Literal["network", "timeout", "protocol", "config"]
-    what: str
-    remedy: str
-    cuts: bool = False
-
-
-_NET_REMEDY: Final = "Check the network and base_url, or try again."
-_TABLE: Final = (
-    # The first row that matches counts, so special exceptions stand before general ones.
-    _Row("ConnectTimeout", "timeout", "took too long to accept a connection", _NET_REMEDY),
-    _Row("ReadTimeout", "timeout", "sent nothing for too long", "Try again."),
-    _Row("WriteTimeout", "timeout", "took nothing for too long", "Try again."),
-    _Row("PoolTimeout", "timeout", "had no free connection", "Raise max_connections."),
-    _Row("ConnectError", "network", "cannot be reached", "Check base_url and the network."),
-    _Row("ProxyError", "network", "cannot be reached through the proxy", "Check HTTPS_PROXY."),
-    _Row("NetworkError", "network", "broke the connection off", _NET_REMEDY, cuts=True),
-    _Row("RemoteProtocolError", "network", "ended the connection early", _NET_REMEDY, cuts=True),
-    _Row(
-        "LocalProtocolError", "config", "cannot be sent this request", "Check headers and base_url."
-    ),
-    _Row("UnsupportedProtocol", "config", "has an unusable base_url", "Use http:// or https://."),
-    _Row("InvalidURL", "config", "has an unusable base_url", "Write it like https://host/v1."),
-    _Row("HTTPError", "network", "could not be talked to", _NET_REMEDY, cuts=True),
-    _Row("StreamError", "protocol", "could not be read", "Try again."),
-)
-
-_HUNG_UP: Final = re.compile("disconnected|closed connection")
-"""How the libraries tell an end that came too early from bytes that are no HTTP: by words only."""
-
-_UNTRUSTED: Final = _Row(
-    "",
-    "protocol",
-    "shows a certificate that is not trusted",
-    "Check base_url; behind a proxy that looks into TLS, name its authority in SSL_CERT_FILE.",
-)
-_NO_TLS: Final = _Row("", "protocol", "speaks no TLS that we do", "Check base_url: http or https?")
-
-_BROKEN_OFF: Final = frozenset({"UNEXPECTED_EOF_WHILE_READING"})
-"""TLS errors that only say that the connection ended."""
-
-_NO_HTTP: Final = _Row("", "protocol", "answered with something that is no HTTP", "Check base_url.")
-
-
-@attrs.define(slots=True)
-class Talk:
-    """Where one call stands, so that a failure can be told rightly.
-
-    Attributes:
-        truncated: Makes the error for an answer that is cut in its middle; None before it began.
-    """
-
-    provider: str
-    model: str
-    truncated: Callable[[str], StreamTruncated] | None = None
-
-    @property
-    def in_stream(self) -> bool:
-        return self.truncated is not None
 
 
 @attrs.frozen(slots=True)
@@ -140,9 +66,12 @@ class HttpLibrary:
     _module: Any = attrs.field(repr=False)
     _body_type: Callable[[bytes], Any] = attrs.field(repr=False)
     _url: Callable[[str], Any] = attrs.field(repr=False)
-    _rows: tuple[tuple[type[Exception], _Row], ...] = attrs.field(repr=False)
+    _target: Callable[[str], Any] = attrs.field(repr=False)
+    _rows: Rows = attrs.field(repr=False)
     _fast_type: Any = attrs.field(default=None, repr=False)  # None where httptools is missing
     transport: Transport | None = attrs.field(default=None, repr=False)
+    # What carries the requests of a client that has the fast transport beneath it.
+    _fast_lanes: MutableMapping[Any, Any] = attrs.field(factory=WeakKeyDictionary, repr=False)
 
     def tls_context(self) -> Any:
         """Return a new TLS context with the certificate authorities loaded: slow, so share it."""
@@ -176,8 +105,9 @@ class HttpLibrary:
 
     def _client(self, settings: ProviderSettings, tls_context: Any, *, trust_env: bool) -> Any:
         module = self._module
-        return module.AsyncClient(
-            transport=self._transport(settings, tls_context, trust_env=trust_env),
+        transport = self._transport(settings, tls_context, trust_env=trust_env)
+        client = module.AsyncClient(
+            transport=transport,
             verify=tls_context,
             http2=False,
             trust_env=trust_env,
@@ -194,6 +124,14 @@ class HttpLibrary:
                 keepalive_expiry=settings.keepalive_seconds,
             ),
         )
+        if self._fast_type is not None and isinstance(transport, self._fast_type):
+            from actrio.providers._fast_post import FastLane  # late: it needs httptools
+
+            seconds = {"connect": settings.connect_seconds, "write": settings.idle_seconds}
+            self._fast_lanes[client] = FastLane(
+                transport, {**seconds, "read": math.inf, "pool": math.inf}
+            )
+        return client
 
     def _transport(self, settings: ProviderSettings, tls_context: Any, *, trust_env: bool) -> Any:
         """Return what carries the requests; None: the library's own transport."""
@@ -210,20 +148,38 @@ class HttpLibrary:
             keep_seconds=settings.keepalive_seconds,
         )
 
+    def translated(self, talk: Talk) -> Translated:
+        """Turn the library's exceptions, and only those, into ours; see `Translated`."""
+        return Translated(self._rows, talk)
+
+    def post(
+        self, client: Any, url: str, *, headers: Mapping[str, str], body: bytes
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Send ``body`` and give the answer; after the block its socket is closed or free again.
+
+        The pieces are raw: ask for ``identity``, and nothing in between can fail.
+
+        *Cancellation*: closes the socket; shielded while it does, for at most ``CLOSE_SECONDS``.
+        """
+        lane = self._fast_lanes.get(client)
+        target = self._target(url) if lane is not None else None
+        if lane is None or target is None:
+            return self._post_through(client, url, headers=headers, body=body)
+        from actrio.providers._fast_post import FastPost  # it was imported with the lane
+
+        return FastPost(self._module, lane, target, headers, body)
+
     @asynccontextmanager
-    async def post(
+    async def _post_through(
         self, client: Any, url: str, *, headers: Mapping[str, str], body: bytes
     ) -> AsyncIterator[Answer]:
-        """Send ``body`` and give the answer; after the block its socket is closed or free again.
+        """Send it the library's way.
 
         The library reads through six nested async generators, and sends from one. One that is
         left at a ``yield`` is finished by the garbage collector, later and with a warning. So the
         body is sent from a plain iterator, and on every way out the response is closed first (on
         HTTP/1.1: its socket) and then what was read already is run through, at most one read's
-        worth; it ends in the library's own error of a closed socket. (The fast transport has none
-        of those.) The pieces are raw: ask for ``identity``, and nothing in between can fail.
-
-        *Cancellation*: closes the socket; shielded while it does, for at most ``CLOSE_SECONDS``.
+        worth; it ends in the library's own error of a closed socket.
         """
         request = client.build_request("POST", self._url(url), headers=headers, content=body)
         request.stream = self._body_type(body)
@@ -237,23 +193,6 @@ class HttpLibrary:
                 with suppress(*(kind for kind, _ in self._rows)):
                     async for _ in pieces:
                         pass
-
-    @contextmanager
-    def translated(self, talk: Talk) -> Iterator[None]:
-        """Turn the library's exceptions, and only those, into ours.
-
-        Raises:
-            ProviderUnreachable: No answer, or silence.
-            StreamTruncated: An answer that had begun was cut.
-            ProviderProtocolError: What came is no HTTP.
-            ConfigError: The request cannot even be sent.
-        """
-        try:
-            yield
-        except tuple(kind for kind, _ in self._rows) as error:
-            raise _told(
-                _row_of(error, self._rows), error, talk
-            ) from None  # its own text may quote headers
 
 
 def _body_type(module: Any) -> Callable[[bytes], Any]:
@@ -336,9 +275,24 @@ def load_http(choice: HttpChoice = "auto", transport: Transport | None = None) -
             remedy="Install it (pip install 'actrio[httpx2]'), or set http = \"auto\".",
         )
     module = importlib.import_module(name)
-    rows = tuple((getattr(module, row.exception), row) for row in _TABLE)
     url = lru_cache(URLS_MAX)(module.URL)
-    return HttpLibrary(name, module, _body_type(module), url, rows, _fast_type(module), transport)
+
+    @lru_cache(URLS_MAX)
+    def target(address: str) -> Any:
+        from actrio.providers._fast_post import target_of
+
+        return target_of(module, url(address))
+
+    return HttpLibrary(
+        name,
+        module,
+        _body_type(module),
+        url,
+        target,
+        rows_of(module),
+        _fast_type(module),
+        transport,
+    )
 
 
 def _fast_type(module: Any) -> Any:
@@ -359,42 +313,3 @@ def _proxies() -> bool:
     from urllib.request import getproxies  # slow to load, and httpx has loaded it by now
 
     return any(getproxies().get(scheme) for scheme in ("http", "https", "all"))
-
-
-def _row_of(error: Exception, rows: tuple[tuple[type[Exception], _Row], ...]) -> _Row:
-    row = next(row for kind, row in rows if isinstance(error, kind))
-    if row.exception == "ConnectError":
-        return _row_of_tls(error) or row
-    if row.exception == "RemoteProtocolError" and not _HUNG_UP.search(str(error)):
-        return _NO_HTTP
-    return row
-
-
-def _row_of_tls(error: BaseException) -> _Row | None:
-    """Return the row of the TLS failure behind ``error``; the libraries say nothing of it."""
-    behind: BaseException | None = error
-    while behind is not None:
-        if isinstance(behind, ssl.SSLCertVerificationError):
-            return attrs.evolve(_UNTRUSTED, what=f"{_UNTRUSTED.what} ({behind.verify_message})")
-        if isinstance(behind, ssl.SSLError) and behind.reason not in _BROKEN_OFF:
-            return attrs.evolve(_NO_TLS, what=f"{_NO_TLS.what} ({behind.reason})")
-        behind = behind.__cause__ or behind.__context__
-    return None
-
-
-def _told(row: _Row, error: Exception, talk: Talk) -> ActrioError:
-    detail = " ".join(str(error).split())[:200]
-    what = f"{row.what} ({detail})" if detail else row.what
-    if talk.truncated is not None and row.cuts:
-        return talk.truncated(f"was cut ({detail or type(error).__name__})")
-    message = f"{talk.provider}, asked for {talk.model!r}, {what}."
-    if row.sort == "config":
-        return ConfigError(message, remedy=row.remedy)
-    kind = ProviderProtocolError if row.sort == "protocol" else ProviderUnreachable
-    return kind(
-        message,
-        provider=talk.provider,
-        category=row.sort,
-        in_stream=talk.in_stream,
-        remedy=row.remedy,
-    )

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -38,7 +38,7 @@ class TurnLines:
         lines_max: More are counted only.
     """
 
-    def __init__(self, file: IO[bytes] | None = None, *, lines_max: int = LINES_MAX) -> None:
+    def __init__(self, file: FileIO | None = None, *, lines_max: int = LINES_MAX) -> None:
         self._file = file
         self._left = lines_max
         self._waiting: list[bytes] = []
@@ -116,7 +116,7 @@ class TurnLines:
         return {"written": self.written, "left_out": self.left_out, "problem": self.problem}
 
 
-def _write(file: IO[bytes], content: bytes) -> None:
+def _write(file: FileIO, content: bytes) -> None:
     # Without a buffer of Python's: what a full disk did not take would be tried again at the end.
     left = memoryview(content)
     while left:
@@ -134,7 +134,7 @@ async def turn_lines(path: Path | None) -> AsyncIterator[TurnLines]:
         yield TurnLines()
         return
     try:
-        file = await trio.to_thread.run_sync(partial(path.open, "wb", buffering=0))
+        file = await trio.to_thread.run_sync(FileIO, path, "wb")
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written: {error.strerror}.", remedy="Choose another place."
