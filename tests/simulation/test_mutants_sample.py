@@ -19,4 +19,4 @@ def test_a_sample_of_planted_bugs_is_caught():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 of 5 caught" in done.stdout
+    assert "7 of 7 caught" in done.stdout

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -50,7 +49,7 @@ from actrio.providers._redaction import redact_error
 from actrio.providers._retry import Attempted, retry_delay, stated_delay
 from actrio.providers._settings import ProviderSettings
 from actrio.providers._statistics import ConnectionStatistics, Counts
-from actrio.providers.dialects import Dialect, WireRequest, request_id_of
+from actrio.providers.dialects import AnswerReader, Dialect, WireRequest, request_id_of
 
 __all__ = ["Adapt", "ProviderConnection"]
 
@@ -202,10 +201,8 @@ class ProviderConnection(Actor[Any]):
         self._guess(attempt, wire, call.options.max_tokens or 0)
         attempt.endpoint = await self._endpoint()
         with Phases(self._dialect.provider, call.model, self._settings) as phases:
-            async with self._asked(attempt, wire, call.model, kind=kind, phases=phases) as (
-                answer,
-                talk,
-            ):
+
+            async def read(answer: Answer, talk: Talk) -> AnswerReader:
                 reader = self._dialect.reader(request, answer.headers.get("content-type", ""))
                 talk.truncated = reader.truncated
                 await read_answer(
@@ -216,6 +213,9 @@ class ProviderConnection(Actor[Any]):
                     rewrite=rewrite,
                     outlet=outlet,
                 )
+                return reader
+
+            reader = await self._asked(attempt, wire, call.model, read, kind=kind, phases=phases)
         output = outlet.fold.output(
             model=reader.model,
             request_id=request_id_of(attempt.headers) or reader.response_id or None,
@@ -242,16 +242,16 @@ class ProviderConnection(Actor[Any]):
         self._guess(attempt, wire)
         attempt.endpoint = await self._endpoint()
         with Phases(self._dialect.provider, call.model, self._settings) as phases:
-            async with self._asked(attempt, wire, call.model, kind=kind, phases=phases) as (
-                answer,
-                _,
-            ):
+
+            async def read(answer: Answer, _: Talk) -> EmbedOutput:
                 body, whole = await read_body(
                     answer.pieces, seconds=self._settings.idle_seconds, bytes_max=EMBED_BYTES_MAX
                 )
                 if not whole:
                     raise self._protocol_error(call.model, "never ends, or is too large")
-                output = self._dialect.embed_output(call, body)
+                return self._dialect.embed_output(call, body)
+
+            output = await self._asked(attempt, wire, call.model, read, kind=kind, phases=phases)
         self._gate.accepted(attempt.ticket)
         self._spent(attempt, output.usage)
         return output
@@ -325,11 +325,17 @@ class ProviderConnection(Actor[Any]):
         self._gate.failed(attempt.ticket, error, stated)
         return stated
 
-    @asynccontextmanager
     async def _asked(
-        self, attempt: _Attempt, wire: WireRequest, model: str, *, kind: str, phases: Phases
-    ) -> AsyncIterator[tuple[Answer, Talk]]:
-        """Send a request and give its answer, if it is one; no error leaves with a secret."""
+        self,
+        attempt: _Attempt,
+        wire: WireRequest,
+        model: str,
+        read: Callable[[Answer, Talk], Awaitable[T]],
+        *,
+        kind: str,
+        phases: Phases,
+    ) -> T:
+        """Send a request and read its answer, if it is one; no error leaves with a secret."""
         endpoint = attempt.endpoint
         talk = Talk(self._dialect.provider, model)
         try:
@@ -345,7 +351,7 @@ class ProviderConnection(Actor[Any]):
                     phases.answered()
                     attempt.headers = answer.headers
                     await self._check(answer, attempt, model)
-                    yield answer, talk
+                    return await read(answer, talk)
         except ActrioError as error:
             secrets = [endpoint.api_key or "", *self._settings.headers.values()]
             redact_error(error, secrets)

@@ -117,7 +117,7 @@ class Translated:
         return
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, tuple(kind for kind, _ in self._rows)):
+        if isinstance(error, Exception) and isinstance(error, tuple(one for one, _ in self._rows)):
             # Its own text may quote headers.
             raise _told(_row_of(error, self._rows), error, self._talk) from None
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -20,6 +19,23 @@ class _Lane:
     calls: int = 0
 
 
+class _Use:
+    """One call's time with a client: ``async with lanes.client() as client``."""
+
+    __slots__ = ("_lane", "_lanes")
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._lane: _Lane
+
+    async def __aenter__(self) -> Any:
+        self._lane = await self._lanes.enter()
+        return self._lane.client
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._lanes.leave(self._lane)
+
+
 class Lanes:
     """Clients of at most ten connections each, growing to ``connections_max``.
 
@@ -31,16 +47,28 @@ class Lanes:
         self._slots = trio.Semaphore(connections_max)
         self._lanes: list[_Lane] = []
 
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Any]:
+    def client(self) -> _Use:
         """Give a client with a free connection for the time of one call."""
-        async with self._slots:
+        return _Use(self)
+
+    async def enter(self) -> _Lane:
+        """Wait for a free connection and take it."""
+        try:
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            await self._slots.acquire()
+        try:
             lane = self._free_lane()
-            lane.calls += 1
-            try:
-                yield lane.client
-            finally:
-                lane.calls -= 1
+        except BaseException:
+            self._slots.release()  # its client could not be made
+            raise
+        lane.calls += 1
+        return lane
+
+    def leave(self, lane: _Lane) -> None:
+        """Give it back."""
+        lane.calls -= 1
+        self._slots.release()
 
     async def aclose(self) -> None:
         """Close every connection."""
