@@ -11,12 +11,12 @@ import sys
 
 os.environ["AGNO_TELEMETRY"] = "false"
 
-import uvicorn  # noqa: E402 - the variable above is read at import
-from agno.agent import Agent  # noqa: E402
-from agno.models.openai.like import OpenAILike  # noqa: E402
-from agno.os import AgentOS  # noqa: E402
+import uvicorn
+from agno.agent import Agent
+from agno.models.openai.like import OpenAILike
+from agno.os import AgentOS
 
-from bench.peers.work import MODEL  # noqa: E402
+from bench.peers.work import MODEL
 
 
 def main() -> None:

@@ -18,7 +18,9 @@ GROWTH_KB_MAX = 6 * 1024
 
 
 def resident_kb(pid):
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    return (
+        int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    )
 
 
 async def one_client(port, number, request_bytes):

@@ -96,9 +96,7 @@ async def test_two_requests_that_go_on_from_one_response_at_once(serving, kept):
         found = {}
 
         async def go_on(text):
-            found[text] = await respond(
-                client, text, model=slow, previous_response_id=first["id"]
-            )
+            found[text] = await respond(client, text, model=slow, previous_response_id=first["id"])
 
         async with trio.open_nursery() as nursery:
             for text in ("a", "b", "c"):

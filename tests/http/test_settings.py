@@ -46,6 +46,13 @@ def test_each_setting_has_a_flag_and_a_variable(name, default):
     assert getattr(by_flag.limits if table else by_flag, key) != default
 
 
+@pytest.mark.parametrize("name", [name for name, _ in _names()])
+def test_each_setting_is_documented(name):
+    """In the table of the reference page."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "reference" / "http.md"
+    assert f"{name.rpartition('.')[2]}`" in page.read_text()
+
+
 def test_the_command_line_wins_and_the_programs_defaults_lose():
     """Flags, then the environment, then what the program sets."""
     env = {"ACTRIO_HTTP__DRAIN_SECONDS": "7", "ACTRIO_HTTP__RETRY_MS": "5"}
@@ -74,8 +81,10 @@ def test_the_variables_are_no_settings_of_the_runtime(tmp_path):
 async def test_the_command_takes_settings(tmp_path, request_bytes, read_all):
     """A body beyond the bound that was set is 413; sessions are kept in files."""
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "actrio", "serve", "--http", "127.0.0.1:0"]
-        + ["--http-set", "limits.body_bytes=60"],
+        [
+            *(sys.executable, "-m", "actrio", "serve", "--http", "127.0.0.1:0"),
+            *("--http-set", "limits.body_bytes=60"),
+        ],
         stdout=subprocess.PIPE,
         cwd=tmp_path,
         env={
