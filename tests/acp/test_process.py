@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import time
 
@@ -145,6 +146,20 @@ async def test_vanished_reader_ends_it_quietly(started):
         with trio.fail_after(5):
             assert await editor.process.wait() == 0
         assert await editor.process.stderr.receive_some() == b""
+
+
+async def test_its_log_is_a_file_of_its_own(started, folder, tmp_path):
+    """What happens inside is in acp.jsonl of the user's state folder, not on standard error."""
+    (folder / "actrio.toml").write_text('[log]\nlevel = "debug"\n')
+    async with started("-m", "scripted:echo") as editor:
+        await editor.call("session/new", cwd="/x", mcpServers=[{"name": "files", "command": "/x"}])
+        await editor.stdin.aclose()
+        await editor.rest()
+        assert await editor.process.wait() == 0
+        assert await editor.process.stderr.receive_some() == b""
+    (log,) = tmp_path.rglob("acp.jsonl")
+    assert [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert not list(tmp_path.rglob("stdio.jsonl"))
 
 
 async def test_wrong_settings_are_told_on_stderr(started, folder):

@@ -224,7 +224,7 @@ async def test_many_wait_for_one_turn(autojump_clock):
 async def test_a_turn_that_a_shutdown_left_in_line_goes_on_where_there_is_none(
     autojump_clock, check_journal
 ):
-    """A front end that ends leaves it; the session lives on, and whoever comes next continues it."""
+    """A front end that ends leaves it; the session lives on, and whoever speaks next continues it."""
     async with open_runtime(env={}) as runtime:
         session = await runtime.open_session(SLOW, id="s")
         accepted = await session.submit("hello")
@@ -233,6 +233,9 @@ async def test_a_turn_that_a_shutdown_left_in_line_goes_on_where_there_is_none(
         for turn in (waiting.turn, accepted.turn):
             session.cancel(turn, reason="shutdown")
         await trio.sleep(10)
+        with pytest.raises(TurnAborted):
+            await session.wait(waiting.turn)
+        await session.submit("anybody there?")
         assert (await session.wait(waiting.turn)).outcome == "completed"
         first = await session.wait(accepted.turn)
         assert first.outcome == "completed" or first.error.reason == "shutdown"
@@ -464,6 +467,25 @@ async def test_every_prefix_of_a_journal_opens(after, autojump_clock):
             await trio.sleep(1)
             assert len(calls.seen) == made or waiting
         assert len(RAN) == ran
+
+
+async def test_whoever_waits_for_a_turn_that_is_stopped_in_line_is_told(autojump_clock):
+    """It is kept, and nobody hangs on it."""
+    slow = Agent("slow", model="scripted:tokens?tokens=50&itl=100ms")
+    async with open_runtime(env={}) as runtime:
+        session = await runtime.open_session(slow, id="s")
+        await session.submit("first")
+        behind = await session.submit("behind")
+
+        async def wait() -> None:
+            with pytest.raises(TurnAborted, match="kept for later"):
+                await session.wait(behind.turn)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await wait_all_tasks_blocked()
+            session.cancel(behind.turn, reason="shutdown")
+        assert [turn.state for turn in (await session.view()).turns] == ["running", "queued"]
 
 
 async def test_a_turn_cancelled_by_a_shutdown_can_be_continued(autojump_clock):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -165,6 +166,18 @@ async def test_handshake_rules(serve):
         assert "turn/start" in told["methods"]
         id = await client.request("initialize")
         assert (await client.answer(id))["error"]["code"] == -32005
+
+
+async def test_the_version_rule(serve):
+    """The answer says what is spoken; initialize ignores what is not known yet, others refuse it."""
+    async with serve(initialize=False) as client:
+        newer = {"protocol_version": 7, "capabilities": {"dreams": True}, "colour": "red"}
+        told = await client.call("initialize", **newer)
+        assert told["protocol_version"] == 1
+        assert "dreams" not in told["capabilities"]
+        error = await client.error("session/create", colour="red")
+        assert error["code"] == -32602
+        assert error["data"]["pointers"] == ["/colour"]
 
 
 @pytest.mark.parametrize(
@@ -501,3 +514,16 @@ async def test_runtime_is_visible(serve):
         told = await client.call("runtime/stats")
         assert told["runtime"]["sessions_open"] == 1
         assert told["connection"]["protocol_errors"] == 0
+
+
+async def test_the_log_of_a_server_is_where_it_was_asked_for(serve, tmp_path):
+    """What goes wrong inside is in the log file and not on standard error."""
+    log = tmp_path / "own.jsonl"
+    (tmp_path / "actrio.toml").write_text('[log]\nlevel = "debug"\n')
+    async with serve("--log-file", str(log)) as client:
+        await client.process.stdin.aclose()
+        assert await client.rest() == []
+        assert await client.process.wait() == 0
+        assert await client.process.stderr.receive_some() == b""
+    for line in log.read_text().splitlines():
+        json.loads(line)

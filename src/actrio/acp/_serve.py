@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -12,7 +12,10 @@ from actrio.acp._exchange import AcpExchange
 from actrio.rpc import Connection, ConnectionLimits, Ending
 from actrio.runtime import Agent, Settings, open_runtime
 
-__all__ = ["ACP_LIMITS", "Exchange", "serve_acp"]
+if TYPE_CHECKING:
+    from actrio.rpc import Stoppable
+
+__all__ = ["ACP_LIMITS", "serve_acp"]
 
 LINE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Longest line, both ways: what the protocol's TypeScript SDK reads. A screenshot in base64 has
@@ -24,14 +27,7 @@ ACP_LIMITS: Final = ConnectionLimits(
 """The bounds of a connection to an editor."""
 
 
-class Exchange(Protocol):
-    """A connection while it is served."""
-
-    def stop(self) -> None:
-        """End all turns, and the connection within a second."""
-
-
-def _nothing(_exchange: Exchange) -> None:
+def _nothing(_exchange: Stoppable) -> None:
     pass
 
 
@@ -43,7 +39,7 @@ async def serve_acp(
     stdout: trio.abc.SendStream,
     limits: ConnectionLimits = ACP_LIMITS,
     env: Mapping[str, str] | None = None,
-    on_open: Callable[[Exchange], None] = _nothing,
+    on_open: Callable[[Stoppable], None] = _nothing,
     on_eof: Callable[[], None] | None = None,
 ) -> Ending:
     """Serve one client of the Agent Client Protocol until it leaves, and return why that ended.

@@ -177,6 +177,13 @@ class Activation(Slot):
                 self.cell.path, "on_stop", "stuck", "on_stop did not end within its grace period."
             )
 
+    def let_go(self) -> None:
+        """It has ended: drop what leads back here, or all of it would wait for the collector."""
+        self.task = self.actor = None
+        del self._base
+        if hasattr(self, "receive"):
+            del self.receive
+
     def _end_timers(self) -> None:
         if self._timers is not None:
             self._timers.end()

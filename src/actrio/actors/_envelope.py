@@ -125,7 +125,7 @@ class Exchange(Slot):
         """The handling is over."""
         assert self.resolved, "a handling ends with an answer"
         self.stage = ENDED
-        self.scope = None
+        self.scope = self.task = None
         if self.parked is not None:  # an asker who left, and waits for this
             self.wake()
 

@@ -283,6 +283,7 @@ class Supervisor:
             end = await activation.run()
         finally:
             self._ended(cell, end)
+            activation.let_go()
 
     def _ended(self, cell: Cell, end: Exit) -> None:
         cell.activation = None

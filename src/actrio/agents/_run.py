@@ -113,7 +113,6 @@ class TurnRun:
         self._unwritten: list[Record] = list(first)
         self._called_at = self._began = trio.current_time()
         self._call_began: dict[int, float] = {}
-        self._model = compile_chain(prepared.filters, "model", self._call_model)
         self._agent_filters = any(each.path == "agent" for each in prepared.filters)
 
     async def run(self) -> TurnResult:
@@ -223,7 +222,8 @@ class TurnRun:
             options = attrs.evolve(options, response_schema=agent.output.schema)
         self._partial = Fold()
         self._called_at = trio.current_time()
-        output = await self._model(
+        call_model = compile_chain(prepared.filters, "model", self._call_model)
+        output = await call_model(
             ModelInput(
                 model=prepared.model,
                 messages=(*self._history, *state.added),

@@ -286,7 +286,7 @@ async def acp(*, log_file: Path | None = None, who: Who = _NOBODY, common: Commo
     Parameters
     ----------
     log_file
-        Where the log goes; by default stdio.jsonl in the user's state folder.
+        Where the log goes; by default acp.jsonl in the user's state folder.
     """
     from actrio.cli._acp import serve_editor
 

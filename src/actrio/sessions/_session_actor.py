@@ -18,6 +18,7 @@ What it does with a message while a turn runs:
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any, Final
 
 import attrs
@@ -190,7 +191,7 @@ class SessionActor(Actor[Any]):
             redact=desk.redact,
             retention_seconds=desk.retention_seconds,
         )
-        turns = SessionTurns(book, desk, lambda: self._read_again(turns, ctx))
+        turns = SessionTurns(book, desk, functools.partial(self._read_again, ctx))
         try:
             await turns.write_made(lambda: tuple(sealing(book.state, "crash")))
         except BaseException:
@@ -203,7 +204,7 @@ class SessionActor(Actor[Any]):
             self._call(name, ctx)
         return turns
 
-    def _read_again(self, turns: SessionTurns, ctx: Context) -> None:
+    def _read_again(self, ctx: Context, turns: SessionTurns) -> None:
         """Have the session read again soon: nobody may come to it, and turns stand in its line."""
         if turns is not self._turns:
             return  # it could not even be opened, and whoever wanted it is told
@@ -225,7 +226,7 @@ class SessionActor(Actor[Any]):
         """Have an open turn run that has no task, if it can go on."""
         turns = self._turns
         turn = turns.state.open.get(turn_id) if turns is not None else None
-        if turns is None or turn is None or turn_id in turns.inside:
+        if turns is None or turn is None or turn_id in turns.inside or turn_id in turns.held:
             return
         if any(call.waits and call.leave is None for call in turn.calls):
             return
@@ -288,6 +289,7 @@ class SessionActor(Actor[Any]):
         turn = turns.inside.get(wanted)
         if message.reason == "shutdown":
             # Nobody gave the turn up: what waits goes on waiting, what ran can be continued.
+            turns.dismiss(wanted)
             if turn is not None:
                 turn.stop()
         elif turn is not None:
@@ -328,6 +330,7 @@ class SessionActor(Actor[Any]):
                 f"Session {self._session} belongs to agent {state.agent!r}.",
                 remedy="Open it with that agent, or use another id.",
             )
+        turns.held.clear()
         for name in state.line:
             self._call(name, ctx)
         return state.view()
@@ -364,6 +367,9 @@ class SessionActor(Actor[Any]):
         if state.line:
             self._check_room(policy, state.line[0], state)
         self._desk.slots.check_room()
+        held, turns.held = turns.held, set()
+        for name in held:
+            self._call(name, ctx)  # the session goes on, and they stand before this one
         seq = state.event_seq
         await turns.write_made(lambda: (_input(message, policy, state),))
         if policy in AHEAD and state.line[0] != message.turn:
@@ -432,7 +438,7 @@ class SessionActor(Actor[Any]):
 
     async def _run_left(self, turn_id: str, turns: SessionTurns, ctx: Context) -> Any:
         """Run a turn that is open in the journal and has no task, in this handling."""
-        if turn_id not in turns.state.open or turn_id in turns.inside:
+        if turn_id not in turns.state.open or turn_id in turns.inside or turn_id in turns.held:
             return None
         turn = turns.enter(turn_id, owned=False)
         turns.call_first()

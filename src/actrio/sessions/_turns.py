@@ -70,7 +70,7 @@ class SessionTurns:
     """
 
     def __init__(
-        self, book: SessionJournal, desk: SessionDesk, on_lost: Callable[[], None]
+        self, book: SessionJournal, desk: SessionDesk, on_lost: Callable[[SessionTurns], None]
     ) -> None:
         self.book = book
         self.new_id = desk.new_id
@@ -80,6 +80,8 @@ class SessionTurns:
         self._feed = desk.feeds.hold(book.state.id)
         self._feed.begin_at(book.state.event_seq)
         self.inside: dict[str, TurnInLine] = {}
+        # Not to be called before somebody opens the session or says something.
+        self.held: set[str] = set()
         # What waiting calls and tools are woken by, and the answers to tools' questions.
         self._asking: dict[str, trio.Event] = {}
         self._answers: dict[str, tuple[Decision, str]] = {}
@@ -112,7 +114,7 @@ class SessionTurns:
     def _lose(self, error: ActrioError) -> None:
         if self.lost is None:
             self.lost = error
-            self._on_lost()
+            self._on_lost(self)
 
     def give_up(self) -> None:
         """Wake who waits for turns that have no task: they are told that the journal failed."""
@@ -182,6 +184,12 @@ class SessionTurns:
         turn = self.inside[turn_id] = TurnInLine(turn_id, owned=owned)
         return turn
 
+    def dismiss(self, turn_id: str) -> None:
+        """Leave a turn where it is until somebody comes; whoever waits for it is told."""
+        self.held.add(turn_id)
+        if (event := self._waiters.pop(turn_id, None)) is not None:
+            event.set()
+
     def stop(self) -> None:
         """Cut off what runs; what has not begun stays in line for the next opening."""
         for turn in list(self.inside.values()):
@@ -213,17 +221,29 @@ class SessionTurns:
 
         Raises:
             StorageError: The journal failed meanwhile: whoever asks again is told.
+            TurnAborted: It was stopped before it began, or while it waited for a person: it is
+                kept, and goes on when somebody opens the session or says something.
         """
         while turn_id in self.state.open:
             turn = self.inside.get(turn_id)
-            if turn is not None:
+            if turn is None and turn_id in self.held:
+                stopped = True
+            elif turn is not None:
                 await turn.done.wait()
                 if turn.result is not None:
                     return turn.result
+                stopped = turn.stopped
             else:
                 await self._waiters.setdefault(turn_id, trio.Event()).wait()
                 if self.lost is not None:
                     raise self.lost
+                stopped = turn_id in self.state.open
+            if stopped:
+                raise TurnAborted(
+                    f"Turn {turn_id} was stopped and is kept for later.",
+                    reason="shutdown",
+                    remedy="It goes on when somebody opens its session or says something.",
+                )
         ended = self.state.ended.get(turn_id)
         if ended is None:
             return None
@@ -263,6 +283,7 @@ class SessionTurns:
             self._feed.disown(turn.id)
             self.inside.pop(turn.id, None)
             turn.done.set()
+            turn.run = None  # it knows the turn as well: without this, both wait for the collector
             self.call_first()
         return turn.result
 

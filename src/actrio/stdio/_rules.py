@@ -174,6 +174,7 @@ class WireRules:
 
     def _restart(self, heard: _Heard, session: str) -> None:
         """Forget what was heard: it comes again."""
+        self._answered_turns.clear()
         heard.items.clear()
         heard.completed.clear()
         self._ended = {turn: of for turn, of in self._ended.items() if of != session}

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from actrio.stdio._claim import DroppingText
+from actrio.rpc._claim import DroppingText
 
 
 def run_claimed(body: str, *, input: bytes = b"", **options) -> subprocess.CompletedProcess[bytes]:
@@ -15,7 +15,7 @@ def run_claimed(body: str, *, input: bytes = b"", **options) -> subprocess.Compl
     program = textwrap.dedent(
         """
         import os, subprocess, sys, trio
-        from actrio.stdio._claim import claim_standard_streams
+        from actrio.rpc._claim import claim_standard_streams
 
         async def main():
             with claim_standard_streams() as wire:
@@ -74,7 +74,7 @@ def run_claimed_undrained(write: int) -> bytes:
     program = textwrap.dedent(
         """
         import sys, trio
-        from actrio.stdio._claim import claim_standard_streams
+        from actrio.rpc._claim import claim_standard_streams
         async def main():
             with claim_standard_streams() as wire:
                 for _ in range(100):
@@ -103,7 +103,7 @@ def test_closed_descriptors_count_as_empty_ones(closed, tmp_path):
     program = textwrap.dedent(
         f"""
         import os, trio
-        from actrio.stdio._claim import claim_standard_streams
+        from actrio.rpc._claim import claim_standard_streams
         async def main():
             with claim_standard_streams() as wire:
                 data = await wire.receive.receive_some(100)
@@ -136,7 +136,7 @@ def test_blocking_mode_of_shared_files_is_put_back():
     program = textwrap.dedent(
         """
         import trio
-        from actrio.stdio._claim import claim_standard_streams
+        from actrio.rpc._claim import claim_standard_streams
         async def main():
             with claim_standard_streams() as wire:
                 await wire.send.send_all(await wire.receive.receive_some(10))

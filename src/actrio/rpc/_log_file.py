@@ -32,9 +32,9 @@ CLOSE_SECONDS: Final = 0.2
 """How long the end of the process waits for the disk."""
 
 
-def default_log_path() -> Path:
-    """Return where the log goes: below ``$XDG_STATE_HOME`` on Linux, as each system has it."""
-    return Path(platformdirs.user_log_path("actrio")) / "stdio.jsonl"
+def default_log_path(name: str) -> Path:
+    """Return where a log goes: below ``$XDG_STATE_HOME`` on Linux, as each system has it."""
+    return Path(platformdirs.user_log_path("actrio")) / name
 
 
 class LogFile(io.TextIOBase):

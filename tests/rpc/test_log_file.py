@@ -8,8 +8,8 @@ import os
 import pytest
 
 from actrio.errors import ConfigError
-from actrio.stdio import _log_file
-from actrio.stdio._log_file import LogFile
+from actrio.rpc import _log_file
+from actrio.rpc._log_file import LogFile
 
 
 def test_lines_arrive_in_order_and_belong_to_the_user(tmp_path):
@@ -64,16 +64,3 @@ def test_an_unwritable_log_is_the_operators_matter(tmp_path):
     """A folder in the file's place is told with what to do."""
     with pytest.raises(ConfigError, match="--log-file"):
         LogFile(tmp_path)
-
-
-async def test_the_log_of_a_server_is_where_it_was_asked_for(serve, tmp_path):
-    """What goes wrong inside is in the log file and not on standard error."""
-    log = tmp_path / "own.jsonl"
-    (tmp_path / "actrio.toml").write_text('[log]\nlevel = "debug"\n')
-    async with serve("--log-file", str(log)) as client:
-        await client.process.stdin.aclose()
-        assert await client.rest() == []
-        assert await client.process.wait() == 0
-        assert await client.process.stderr.receive_some() == b""
-    for line in log.read_text().splitlines():
-        json.loads(line)
