@@ -235,8 +235,9 @@ async def test_a_turn_that_a_shutdown_left_in_line_goes_on_where_there_is_none(
         await trio.sleep(10)
         with pytest.raises(TurnAborted):
             await session.wait(waiting.turn)
-        await session.submit("anybody there?")
+        third = await session.submit("anybody there?")
         assert (await session.wait(waiting.turn)).outcome == "completed"
+        assert (await session.wait(third.turn)).outcome == "completed"
         first = await session.wait(accepted.turn)
         assert first.outcome == "completed" or first.error.reason == "shutdown"
         assert (await check_journal(runtime, "s")).status == "idle"

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from actrio.messages import IfBusy as IfBusy
     from actrio.runtime._agents import build_agent as build_agent
     from actrio.runtime._agents import import_named as import_named
+    from actrio.runtime._collector import tune_collector as tune_collector
     from actrio.runtime._load import LoadedSettings as LoadedSettings
     from actrio.runtime._load import load_agent_file as load_agent_file
     from actrio.runtime._load import load_settings as load_settings
@@ -33,6 +34,7 @@ else:
             "actrio.agents": "Agent",
             "actrio.messages": "IfBusy",
             "_agents": "build_agent import_named",
+            "_collector": "tune_collector",
             "_load": "LoadedSettings load_agent_file load_settings",
             "_runtime": "Runtime RuntimeStatistics open_runtime",
             "_settings": "AgentSettings Limits LogSettings Settings StoreSettings duration_seconds",
