@@ -1,6 +1,6 @@
 """What sessions cost: in memory, asleep, coming back, and for a whole turn.
 
-    python -m bench.sessions [--sessions 20000] [--profile]
+    python -m bench.sessions [--sessions 5000] [--profile]
 
 Each figure is taken in a process of its own, on a store in a temporary folder. CPU is that of the
 whole process. ``--profile`` shows where the time of turns goes instead.
@@ -192,7 +192,7 @@ def profile(count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sessions", type=int, default=20_000)
+    parser.add_argument("--sessions", type=int, default=5_000)
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
     if given.profile:

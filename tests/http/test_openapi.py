@@ -45,7 +45,7 @@ def test_it_is_generated_from_the_same_types():
     """A member of a body is in the document because the body has it."""
     told = openapi_document(all_operations())
     body = told["components"]["schemas"]["TurnBody"]
-    assert set(body["properties"]) == {"prompt", "parts", "if_busy", "id"}
+    assert set(body["properties"]) == {"prompt", "parts", "if_busy", "id", "deadline_ms"}
     assert "modelId" in told["components"]["schemas"]["ModelConfig"]["properties"]
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -496,6 +497,22 @@ async def test_client_that_never_reads_is_heard_and_bounded(serve):
         whole = await client.whole(completed["text"])
         assert await client.whole(end["result"]["text"]) == whole
         assert whole.startswith(text)
+
+
+async def test_client_that_leaves_its_answers_unread_is_given_up(serve):
+    """One that asks on and on and reads nothing costs the process, with exit code 75."""
+    async with serve() as client:
+        ping = b'{"id":"again","method":"ping"}\n'
+
+        async def ask() -> None:
+            with suppress(trio.BrokenResourceError):  # it has hung up
+                while True:
+                    await client.stdin.send_all(ping * 100)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            assert await client.process.wait() == 75
+            nursery.cancel_scope.cancel()
 
 
 def resident_kib(pid: int) -> int:

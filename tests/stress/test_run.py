@@ -136,7 +136,7 @@ async def test_chaos_leaves_no_turn_without_an_end(run_plan):
     assert turns["injected"] > 0
     assert report["actors"]["killed"] > 0
     assert report["actors"]["restarts"] > 0
-    assert report["provider"]["server"]["streams_open"] == 0
+    assert report["left"] == {"tasks": 0, "streams": 0}
 
 
 async def test_a_sweep_measures_each_level_by_itself(run_plan):

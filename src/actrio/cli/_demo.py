@@ -24,7 +24,7 @@ from actrio.cli._outlet import Outlet
 from actrio.cli._run import load, play
 from actrio.cli._who import LOCAL_MODEL, local_is_ready
 from actrio.providers import ProviderSettings
-from actrio.runtime import LoadedSettings, RuntimeStatistics, open_runtime
+from actrio.runtime import LoadedSettings, RuntimeStatistics, open_runtime, tune_collector
 from actrio.stress import scripted_process
 from actrio.tools import tool
 
@@ -149,6 +149,7 @@ async def _many_turns(
         )
         agent = Agent("crowd", model=CROWD_MODEL)
         async with open_runtime(settings, env=loaded.env) as runtime:
+            tune_collector()
             crowd = Crowd(runtime, agent, sessions=sessions, seconds=seconds)
             await crowd.run(partial(_show, outlet, _Pace()))
         statistics = runtime.statistics()  # after the end, so that the end counts too

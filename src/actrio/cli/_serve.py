@@ -9,7 +9,7 @@ import attrs
 
 from actrio.cli._who import importable_from
 from actrio.errors import NotSupported
-from actrio.runtime import load_settings
+from actrio.runtime import load_settings, tune_collector
 
 if TYPE_CHECKING:
     from actrio.cli._app import Common
@@ -50,6 +50,7 @@ async def serve(*, stdio: StdioOptions | None, common: Common) -> int:
     limits = ConnectionLimits(
         line_bytes_max=stdio.line_bytes_max, stall_seconds=stdio.stall_seconds
     )
+    tune_collector()
     return await serve_stdio(
         settings,
         on_eof=stdio.on_eof,

@@ -14,7 +14,7 @@ from actrio.cli._interrupt import Interruption, until_interrupted
 from actrio.cli._outlet import Outlet
 from actrio.cli._who import importable_from
 from actrio.errors import NotConfigured
-from actrio.runtime import LoadedSettings, load_settings, open_runtime
+from actrio.runtime import LoadedSettings, load_settings, open_runtime, tune_collector
 
 if TYPE_CHECKING:
     from actrio.cli._app import Common
@@ -79,6 +79,7 @@ async def _serve(
     async with open_runtime(loaded.settings, env=loaded.env) as runtime:
         app = http_app(runtime, settings, address=host, env=loaded.env)
         listeners = await listen_http(options.address)
+        tune_collector()
         async with trio.open_nursery() as nursery:
             server = await nursery.start(serve_http, app, listeners)
             interruption.gently = server.stop

@@ -16,6 +16,7 @@ from actrio.cli._outlet import Outlet, wants_color
 from actrio.cli._run import load as load_and_log
 from actrio.cli._stress_plan import plan_of
 from actrio.errors import ConfigError, NotFound
+from actrio.runtime import tune_collector
 from actrio.stress import (
     Histogram,
     Live,
@@ -48,6 +49,7 @@ RATES_KEPT = 40
 
 async def run_stress(load: Load, outcome: Outcome, common: Common) -> int:
     """Run what the flags ask for; the exit code is the report's verdict."""
+    tune_collector()
     return await until_interrupted(
         partial(_run, Outlet(), load=load, outcome=outcome, common=common)
     )

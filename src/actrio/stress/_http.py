@@ -113,6 +113,7 @@ class _Http:
     """See `Target`."""
 
     shares_process = False
+    residents = 0
 
     def __init__(
         self,

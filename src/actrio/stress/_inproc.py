@@ -59,6 +59,10 @@ class _InProcess:
         self.sessions: dict[str, Session] = {}
         self.killed: dict[str, float] = {}  # sessions that were crashed, and when
 
+    @property
+    def residents(self) -> int:
+        return len(self._agents)
+
     def agent(self, fault: str | None) -> Agent:
         """Return the agent whose model fails so."""
         if fault not in self._agents:

@@ -80,6 +80,7 @@ class _OpenAi:
     """See `Target`."""
 
     shares_process = False
+    residents = 0
     gone = False
 
     def __init__(self, url: str, setup: TargetSetup, provider: ScriptedProcess | None) -> None:

@@ -143,15 +143,18 @@ class StressRun:
         if before is None:
             return 0
         with trio.move_on_after(LEAVE_SECONDS):
-            while tasks_alive() > before:  # noqa: ASYNC110 - no task tells of its end
+            while self._passing_tasks() > before:  # noqa: ASYNC110 - no task tells of its end
                 await trio.sleep(PAUSE_SECONDS)
-        return max(0, tasks_alive() - before)
+        return max(0, self._passing_tasks() - before)
+
+    def _passing_tasks(self) -> int:
+        return tasks_alive() - self.target.residents
 
     async def _measured(self) -> Mapping[str, int]:
         async with trio.open_nursery() as nursery:
             with self._load:
                 await self._probe()
-                self._tasks_before = tasks_alive()
+                self._tasks_before = self._passing_tasks()
                 async with trio.open_nursery() as seats:
                     await self._take_seats(seats)
                     nursery.start_soon(self.watch.run)

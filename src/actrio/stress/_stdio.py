@@ -89,6 +89,7 @@ class _Stdio:
     """See `Target`: one connection, shared by all seats."""
 
     shares_process = False
+    residents = 0
 
     def __init__(
         self,

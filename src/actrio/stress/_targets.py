@@ -104,6 +104,7 @@ class Target(Protocol):
         provider_pid: The scripted provider's process, where there is one.
         gone: Whether it takes no more turns, ever.
         store: Where its sessions are kept; None where only it knows.
+        residents: Tasks in this process that it has for good once it needed them, one per agent.
     """
 
     name: str
@@ -114,6 +115,9 @@ class Target(Protocol):
 
     @property
     def gone(self) -> bool: ...
+
+    @property
+    def residents(self) -> int: ...
 
     def seat(self) -> AbstractAsyncContextManager[Seat]:
         """Give one client a place for the length of a block."""
