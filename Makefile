@@ -61,9 +61,10 @@ fmt: $(TSTAMP) ## format and fix
 coverage: $(TSTAMP) ## the tests with branch coverage
 	@$(BIN)/coverage run -m pytest -q && $(BIN)/coverage report
 
-crash: $(TSTAMP) ## kill a process that writes a journal a thousand times; nothing may be lost
-	@folder=$$(mktemp -d) && $(BIN)/python tests/crash/kill_runner.py $$folder $(or $(KILLS),1000); \
-	  status=$$?; rm -rf $$folder; exit $$status
+crash: $(TSTAMP) ## kill processes at work a thousand times, store and sessions; nothing may be lost
+	@for runner in kill_runner session_runner; do \
+	  folder=$$(mktemp -d); $(BIN)/python tests/crash/$$runner.py $$folder $(or $(KILLS),1000); \
+	  status=$$?; rm -rf $$folder; [ $$status -eq 0 ] || exit $$status; done
 
 bench: $(STAMP) ## actrio, bare loops and Agno at the same work, in five minutes, one table
 	@$(BIN)/python -m bench.peers --quick $(ARGS)
@@ -72,7 +73,7 @@ bench-peers: $(STAMP) ## actrio beside seven other programs at the same work; ab
 	@$(BIN)/python -m bench.peers $(ARGS)
 
 bench-rooms: $(TSTAMP) ## the parts by themselves: kernel, decoding, transport, journal, sessions, stdio, HTTP, imports
-	@for part in kernel decode transport journal sessions stdio http imports; do \
+	@for part in kernel decode transport journal sessions stdio http imports stress_check; do \
 	  echo "== $$part"; $(BIN)/python -m bench.$$part || exit 1; done
 
 soak: $(STAMP) ## the owner's load for ten minutes (DURATION=1h for longer): memory, lag, lost streams
@@ -83,6 +84,7 @@ chaos: $(STAMP) ## ten minutes (DURATION=…) of failing providers, kills, slow 
 
 sweep: $(TSTAMP) ## simulate the kernel: SEEDS (100000) programs, and memory over long runs
 	@$(BIN)/python tools/sweep.py
+	@$(BIN)/python tests/sessions/programs.py $(or $(SESSION_SEEDS),5000)
 	@MEMORY_ROUNDS=20000 $(BIN)/python -m pytest -q tests/simulation/test_memory.py --timeout=3600
 
 mutants: $(TSTAMP) ## plant each bug of tools/mutants_table.py; the tests must catch it

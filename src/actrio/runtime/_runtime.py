@@ -91,6 +91,8 @@ class Runtime:
         self.store = store
         self.blobs = store.blobs
         self._pool = pool
+        self._crashes = _Crashes()
+        system.observe(self._crashes.told)
 
     # -- sessions that are held open ---------------------------------------------------------------
 
@@ -377,7 +379,7 @@ class Runtime:
             sessions_max=self.settings.limits.sessions,
             sessions_resident=self._pool.resident_count,
             sessions_resident_max=self.settings.limits.sessions_resident,
-            restarts=sum(node.restarts for node in self.tree().walk()),
+            restarts=self._crashes.restarts,
             dead_letters={str(k): v for k, v in self.system.dead_letters.counts.items()},
         )
 
@@ -417,7 +419,6 @@ async def open_runtime(
         open_store(settings.store, env=env, now=clock) as store,
         open_actor_system() as system,
     ):
-        system.observe(_log_crash)
         connections = Connections(
             system, settings=settings.providers, env=env, local=settings.local
         )
@@ -458,6 +459,17 @@ def _pool_limits(settings: Settings) -> PoolLimits:
 
 def _random_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(6)}"
+
+
+class _Crashes:
+    """Logs each crash, and counts the restarts of actors that may be gone by now."""
+
+    def __init__(self) -> None:
+        self.restarts = 0
+
+    def told(self, notice: ActorCrashed) -> None:
+        self.restarts += notice.restart_in_seconds is not None
+        _log_crash(notice)
 
 
 def _log_crash(notice: ActorCrashed) -> None:

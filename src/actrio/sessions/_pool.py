@@ -82,6 +82,9 @@ HANDLINGS_MAX: Final = 100_000
 """Deferred handlings of one session. It bounds nothing: its turns are bounded by ``queue_max``, and
 those who wait for their ends by `WAITERS_MAX`; whoever was held up here would hold up answers."""
 
+PARENTS_MAX: Final = 200_000
+"""Sessions of which it is remembered what they begin with: some twenty megabytes; others are read."""
+
 OWNED_POLL_SECONDS: Final = 0.25
 """How often to look whether another process has let go of a session that is waited for."""
 
@@ -165,6 +168,8 @@ class SessionPool:
         # Starting an agent has several steps: one at a time, so that a name is taken once.
         self._starting = trio.Lock()
         self._registered: dict[str, Agent] = {}
+        # What each session begins with, "" for nothing; deleting one asks it of all others.
+        self._parents: dict[str, str] = {}
         self._under_agents: SupervisorRef
         self._desk = SessionDesk(
             store_of=self._store_of,
@@ -416,23 +421,25 @@ class SessionPool:
             self.register(agent)
             ref = self.ref(session_id)
             message = OpenSession(agent.name, agent.model, insist=insist, **about)
-            await self._asked(ref, message, wait=wait)
+            view = await self._asked(ref, message, wait=wait)
         except BaseException:
             self._agents[agent.name].sessions -= 1
             raise
         passing = session_id in self._passing
+        if not passing:
+            self._remember_parent(session_id, view.parent)
         opened = self._opened[session_id] = _Opened(agent, ref, passing=passing)
         return opened
 
-    async def _asked(self, ref: Ref[Any], message: OpenSession, *, wait: bool) -> None:
+    async def _asked(self, ref: Ref[Any], message: OpenSession, *, wait: bool) -> SessionView:
         while True:
             try:
-                await ref.ask(message)
+                view: SessionView = await ref.ask(message)
             except SessionOwned:
                 if not wait:
                     raise
             else:
-                return
+                return view
             await trio.sleep(OWNED_POLL_SECONDS)
 
     def ref(self, session_id: str) -> Ref[Any]:
@@ -628,11 +635,28 @@ class SessionPool:
                     await self._copy_to(entry.session, parent)
 
     async def _copy_to(self, child: str, parent: str) -> None:
-        records = await self._store.read(child)
+        if await self._parent_of(child) == parent:
+            with contextlib.suppress(NotFound):  # it is gone, and needs nothing any more
+                await self.ref(child).ask(KeepWhole())
+
+    async def _parent_of(self, session_id: str) -> str:
+        """Return what a session begins with; it never changes, so each is looked at once."""
+        known = self._parents.get(session_id)
+        if known is not None:
+            return known
+        try:
+            records = await self._store.read(session_id)
+        except NotFound:
+            return ""
         forked = records[1].record if len(records) > 1 else None
-        if not (isinstance(forked, SessionForked) and forked.parent == parent):
-            return
-        await self.ref(child).ask(KeepWhole())
+        parent = forked.parent if isinstance(forked, SessionForked) else ""
+        self._remember_parent(session_id, parent)
+        return parent
+
+    def _remember_parent(self, session_id: str, parent: str) -> None:
+        self._parents[session_id] = parent
+        while len(self._parents) > PARENTS_MAX:
+            del self._parents[next(iter(self._parents))]
 
 
 def _routed() -> Any:
