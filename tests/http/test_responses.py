@@ -9,8 +9,13 @@ import trio
 
 from actrio.agents import Agent
 from actrio.http import _shelf
+from actrio.http._lineage import place_of
+from actrio.http._openai_read import Asked
+from actrio.messages import user_message
 from actrio.runtime import Settings, StoreSettings
 from actrio.sessions import oldest_records
+
+WORDS = [f"word{number}" for number in range(20)]
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
 
@@ -90,7 +95,7 @@ async def test_an_old_response_is_found_in_the_records(serving, kept):
 
 async def test_two_requests_that_go_on_from_one_response_at_once(serving, kept):
     """Each gets its own line; neither sees the other's words."""
-    slow = "scripted:echo?ttft=100ms"
+    slow = "scripted:echo?ttft=50ms"
     async with serving(settings=kept) as service, service.client() as client:
         first = await respond(client, "one", model=slow)
         found = {}
@@ -99,11 +104,11 @@ async def test_two_requests_that_go_on_from_one_response_at_once(serving, kept):
             found[text] = await respond(client, text, model=slow, previous_response_id=first["id"])
 
         async with trio.open_nursery() as nursery:
-            for text in ("a", "b", "c"):
+            for text in WORDS:
                 nursery.start_soon(go_on, text)
         for text, response in found.items():
             assert await spoken(service, response) == ["one", "one", text, text]
-        assert len({each["id"][:21] for each in found.values()}) == 3
+        assert len({each["id"][:21] for each in found.values()}) == len(WORDS)
 
 
 async def test_a_response_is_read_back_after_a_restart(serving, kept):
@@ -205,3 +210,27 @@ async def test_a_streamed_response_is_kept_too(serving, kept):
         assert events[-1]["type"] == "response.completed"
         second = await respond(client, "two", previous_response_id=first)
         assert await spoken(service, second) == ["one", "one", "two", "two"]
+
+
+async def test_two_that_look_at_a_session_in_the_same_instant(serving, kept):
+    """Only one of them takes it, although both would find it idle."""
+    async with serving(settings=kept) as service, service.client() as client:
+        first = await respond(client, "one")
+        facade = service.app.desk.facade
+        place = await place_of(service.runtime, first["id"])
+        served = facade.resolve("scripted:echo")
+        outcomes = []
+
+        async def go_on():
+            asked = Asked(prompt=user_message("on"))
+            async with facade.kept_turn(served, asked, place) as running:
+                async for _ in running.turn:
+                    pass
+            outcomes.append((running.turn.result.outcome, running.response[:21]))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(go_on)
+            nursery.start_soon(go_on)
+        assert [outcome for outcome, _ in outcomes] == ["completed", "completed"]
+        assert len({session for _, session in outcomes}) == 2
+        assert not facade._lines
