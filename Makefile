@@ -2,6 +2,7 @@
 # Both make .venv on first use; it is rebuilt when pyproject.toml changes.
 
 PYTHON ?= python3
+WORKERS ?= 3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready-run
@@ -44,7 +45,7 @@ types: $(TSTAMP) ## mypy --strict
 
 unit: $(TSTAMP) ## the tests
 	@$(BIN)/actrio model install smollm2 --quiet
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 matrix: ## the tests on each of Python 3.11, 3.12 and 3.13 that is installed
 	@for version in 3.11 3.12 3.13; do \

@@ -256,7 +256,9 @@ async def test_no_line_is_lost_or_doubled(
     if number == signal.SIGKILL:
         out.write_bytes(out.read_bytes() + b'{"id":"torn')
     done = await actrio(*command)
-    assert done.code == 0, done.err
+    assert done.code == 0, done.err + "".join(
+        line for line in out.read_text().splitlines() if '"error":{' in line
+    )
     told = results_of(out.read_text())
     assert [each["id"] for each in told] == [
         each.get("id", number) for number, each in enumerate(lines, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 
-ROUNDS = 6
-GROWTH_KB_MAX = 6 * 1024
+ROUNDS = 16
+GROWTH_KB_MAX = 512  # a leak of two kilobytes per client would be more
 """From the second round to the last; one connection's kilobytes, kept, would be ten times that."""
 
 
@@ -51,10 +52,20 @@ async def one_client(port, number, request_bytes):
                     await stream.receive_some(4096)
 
 
+def flat_rounds(sizes):
+    """Count the rounds after the second in which almost nothing was added."""
+    steps = (later - earlier for earlier, later in itertools.pairwise(sizes[1:]))
+    return sum(step < GROWTH_KB_MAX for step in steps)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
 async def test_memory_is_flat_under_clients_that_behave_badly(tmp_path, request_bytes):
-    """Six rounds of four hundred: after the second, the server does not grow."""
+    """Rounds of four hundred: after the second there are rounds that cost nothing.
+
+    Garbage comes and goes in steps, because the service's collector looks rarely; what leaked
+    would stay in every round.
+    """
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", "actrio", "serve", "--http", "127.0.0.1:0"],
         stdout=subprocess.PIPE,
@@ -78,7 +89,9 @@ async def test_memory_is_flat_under_clients_that_behave_badly(tmp_path, request_
                             break
                         await trio.sleep(0.05)
                 sizes.append(resident_kb(process.pid))
+                if flat_rounds(sizes) >= 2:
+                    break
         process.send_signal(signal.SIGTERM)
         with trio.fail_after(10):
             await process.wait()
-    assert sizes[-1] - sizes[1] < GROWTH_KB_MAX, sizes
+    assert flat_rounds(sizes) >= 2, sizes

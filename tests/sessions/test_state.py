@@ -55,7 +55,7 @@ async def test_a_program_changes_state_and_reads_it(autojump_clock, check_journa
         lambda: 1,
         PLAIN,
     ],
-    ids=str,
+    ids=["set", "bytes", "object", "nan", "inf", "date", "half a character", "function", "attrs"],
 )
 async def test_state_is_json_and_nothing_else(value, autojump_clock, check_journal):
     """What JSON does not have is refused, as a value and inside of one; nothing has changed."""

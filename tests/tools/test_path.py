@@ -7,7 +7,6 @@ import msgspec
 import pytest
 import trio
 import trio.testing
-from structlog.testing import capture_logs
 
 from actrio.errors import FilterFailed, InvalidRequest, TurnAborted
 from actrio.filters import after_tool, around_tool, before_model, before_tool
@@ -130,12 +129,9 @@ async def test_bad_arguments_are_results_and_nothing_runs(run):
     assert "$.n: expected integer" in result.text
 
 
-async def test_a_raising_tool_is_a_result(run):
+async def test_a_raising_tool_is_a_result(run, logs):
     """The model gets type and message; the traceback goes to the log only."""
-    with capture_logs() as logs:
-        results = await run(
-            [fail, echo], ("fail", '{"text":"no such row"}'), ("echo", '{"text":"x"}')
-        )
+    results = await run([fail, echo], ("fail", '{"text":"no such row"}'), ("echo", '{"text":"x"}'))
     assert results == (
         ToolResult("c0", "fail", "LookupError: no such row", "error"),
         ToolResult("c1", "echo", "x"),

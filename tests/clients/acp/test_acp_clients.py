@@ -116,10 +116,14 @@ def test_acpx_keeps_a_session_over_processes(acpx, shop, environment):
     assert code == 0, err
     options = ["--approve-all", "--ttl", "1"]
     code, out, err = acpx("prompt", "-s", "lamp", "First.", options=options)
+    if "queue owner failed to start" in err:  # acpx waits for its own helper, and not for long
+        code, out, err = acpx("prompt", "-s", "lamp", "First.", options=options)
     assert code == 0, err
     assert "paid for" in out
     time.sleep(2)  # real time: its process in the background goes away by itself after a second
     code, out, err = acpx("prompt", "-s", "lamp", "Second.", options=options)
+    if "queue owner failed to start" in err:  # acpx waits for its own helper, and not for long
+        code, out, err = acpx("prompt", "-s", "lamp", "Second.", options=options)
     assert code == 0, err
     assert "paid for" in out
     told = subprocess.run(
