@@ -489,6 +489,23 @@ async def test_whoever_waits_for_a_turn_that_is_stopped_in_line_is_told(autojump
         assert [turn.state for turn in (await session.view()).turns] == ["running", "queued"]
 
 
+async def test_a_turn_that_is_being_stopped_when_somebody_speaks_goes_on(autojump_clock):
+    """Its task has not ended when the next message comes: it is called again when it has."""
+    settings = Settings(limits=Limits(turns=1))
+    async with open_runtime(settings, env={}) as runtime:
+        other = await runtime.open_session(SLOW, id="other")
+        await other.submit("takes the only slot")
+        await wait_all_tasks_blocked()
+        session = await runtime.open_session(SLOW, id="s")
+        first = await session.submit("first")
+        await wait_all_tasks_blocked()
+        session.cancel(first.turn, reason="shutdown")
+        await session.submit("second")
+        await trio.sleep(200)  # nothing else is said to the session: a look at it is no message
+        turns = (await runtime.view("s")).turns
+        assert [turn.state for turn in turns] == ["completed", "completed"]
+
+
 async def test_a_turn_cancelled_by_a_shutdown_can_be_continued(autojump_clock):
     """A front end that ends does not give its turns up; a user's cancel does."""
     slow = Agent("slow", model="scripted:tokens?tokens=50&itl=100ms")

@@ -388,11 +388,8 @@ class SessionActor(Actor[Any]):
 
     async def _run(self, turn: TurnInLine, turns: SessionTurns, ctx: Context) -> TurnResult | None:
         result = await turns.run(turn, ctx)
-        if turn.stopped and turn.id in turns.state.open:
-            # It stands in line as it did; where the session lives on, its next message calls it.
-            self._uncalled[turn.id] = None
-        if turn.suspended and turns is self._turns and turn.id in turns.state.open:
-            # The person may have decided while the turn was being put aside.
+        if (turn.suspended or turn.stopped) and turns is self._turns:
+            # Meanwhile the person may have decided, or somebody may have spoken.
             self._call(turn.id, ctx)
         return result
 

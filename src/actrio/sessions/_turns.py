@@ -193,6 +193,7 @@ class SessionTurns:
     def stop(self) -> None:
         """Cut off what runs; what has not begun stays in line for the next opening."""
         for turn in list(self.inside.values()):
+            self.dismiss(turn.id)
             turn.stop()
 
     def call_first(self) -> None:

@@ -174,8 +174,15 @@ class ClientSessions:
         pump = SessionPump(
             self._connection, session, self._profile(), after=after, listener=self._listener
         )
-        await self._tasks.start(self._pump, own, pump)
         own.pump = pump
+        try:
+            await self._tasks.start(self._pump, own, pump)
+        except BaseException:
+            # A request that is cancelled just now may leave the pump behind, and nobody lets it go.
+            pump.scope.cancel(reason="nobody asked for it any more")
+            if own.pump is pump and not pump.begun:
+                own.pump = None
+            raise
         return pump
 
     async def unsubscribe(self, own: ClientSession) -> None:
