@@ -1,6 +1,6 @@
 """The stdio front end over real pipes, in one table.
 
-``python -m bench.stdio``: about a minute. ``--seconds N``: how long the client that never reads is
+``python -m bench.stdio``: two minutes. ``--seconds N``: how long the client that never reads is
 watched (10; the target speaks of 60). ``--json`` prints the rows as JSON.
 
 Wall-clock figures of a whole machine: run it on an idle one. What is to be reached stands beside
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
@@ -207,7 +208,21 @@ async def stream_forever(
 
 
 async def unread(seconds: float) -> list[Row]:
-    """A client that never reads, a provider that never stops."""
+    """A client that never reads, a provider that never stops, and a turn that waits for its client."""
+    return await _endless(
+        f"[limits]\nstall_seconds = {seconds + 60:g}\n",
+        functools.partial(_unread, seconds=seconds),
+    )
+
+
+async def left_behind() -> list[Row]:
+    """The same with the bounds as they are: after 30 s the turn goes on without its client."""
+    return await _endless("", _left_behind)
+
+
+async def _endless(
+    settings: str, work: Callable[[Peer, dict[str, float], trio.Event], Awaitable[list[Row]]]
+) -> list[Row]:
     seen: dict[str, float] = {}
     gone = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -218,8 +233,8 @@ async def unread(seconds: float) -> list[Row]:
         port = listeners[0].socket.getsockname()[1]
         table = f'[providers.forever]\nbase_url = "http://127.0.0.1:{port}/v1"\napi_key_env = "NOBODY_API_KEY"\n'
         os.environ["NOBODY_API_KEY"] = "none"
-        async with served("--on-eof", "cancel", settings=table) as peer:
-            rows = await _unread(peer, seconds, seen, gone)
+        async with served("--on-eof", "cancel", settings=table + settings) as peer:
+            rows = await work(peer, seen, gone)
         nursery.cancel_scope.cancel()
     return rows
 
@@ -236,11 +251,9 @@ async def filled(peer: Peer) -> int:
 
 
 async def _unread(
-    peer: Peer, seconds: float, seen: dict[str, float], gone: trio.Event
+    peer: Peer, seen: dict[str, float], gone: trio.Event, *, seconds: float
 ) -> list[Row]:
-    await peer.call("initialize")
-    session = (await peer.call("session/create", model="forever:m"))["session"]
-    turn = (await peer.call("turn/start", session=session, prompt="x"))["turn"]
+    turn = await _forever(peer)
     first = peer.resident_bytes()
     before, highest = await filled(peer), 0
     for _ in range(int(seconds * 4)):
@@ -255,7 +268,7 @@ async def _unread(
     began = time.perf_counter()
     await peer.process.stdin.aclose()
     await peer.process.wait()
-    gone = time.perf_counter() - began
+    ended = time.perf_counter() - began
     return [
         Row(
             "never-reading client: what fills until the provider waits",
@@ -276,8 +289,30 @@ async def _unread(
             None,
             50,
         ),
-        Row("never-reading client: EOF (cancel) to the process's end", "s", gone, None, 1),
+        Row("never-reading client: EOF (cancel) to the process's end", "s", ended, None, 1),
     ]
+
+
+async def _left_behind(peer: Peer, _seen: dict[str, float], gone: trio.Event) -> list[Row]:
+    await _forever(peer)
+    first = highest = peer.resident_bytes()
+    with trio.move_on_after(120):
+        while not gone.is_set():
+            await trio.sleep(0.1)
+            highest = max(highest, peer.resident_bytes())
+    return [
+        Row(
+            "never-reading client left behind after 30 s: the most its turn takes, until its bound",
+            "MB",
+            (highest - first) / 1e6,
+        )
+    ]
+
+
+async def _forever(peer: Peer) -> str:
+    await peer.call("initialize")
+    session = (await peer.call("session/create", model="forever:m"))["session"]
+    return str((await peer.call("turn/start", session=session, prompt="x"))["turn"])
 
 
 async def unread_answers() -> Row:
@@ -317,6 +352,7 @@ async def measure(seconds: float) -> list[Row]:
         await whole_rate(100_000),
         *await fairness(),
         *await unread(seconds),
+        *await left_behind(),
         await unread_answers(),
     ]
 

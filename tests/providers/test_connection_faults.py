@@ -12,12 +12,14 @@ import trio
 from actrio.errors import (
     ActrioError,
     ConfigError,
+    LimitExceeded,
     ProviderError,
     ProviderProtocolError,
     ProviderUnreachable,
     StreamTruncated,
 )
 from actrio.messages import fold
+from actrio.providers._reading import ANSWER_CHARACTERS_MAX
 
 KEY = "sk-secret-0123456789"
 
@@ -98,6 +100,31 @@ async def test_every_wrong_answer_has_its_error(raw_server, connect, http, case)
             assert caught.value.category == category
             assert caught.value.remedy
         assert client.connections.statistics()["here"].calls_in_work == 0
+
+
+async def test_an_answer_without_end_is_ended(raw_server, connect, http):
+    """It has a largest size in characters; the call fails, the socket closes, the actor lives on."""
+    piece = chunked(event("x" * 500_000), end=False)
+    head, _, chunk = piece.partition(b"\r\n\r\n")
+    closed = trio.Event()
+
+    async def answer(stream, request):
+        await stream.send_all(head + b"\r\n\r\n")
+        try:
+            while True:
+                await stream.send_all(chunk)
+        except trio.BrokenResourceError:
+            closed.set()
+
+    base_url = await raw_server(answer)
+    async with connect(base_url, http) as client:
+        with trio.fail_after(20), pytest.raises(LimitExceeded, match="longer than") as caught:
+            await client.call("here:small")
+        assert caught.value.data["limit"] == ANSWER_CHARACTERS_MAX
+        assert caught.value.remedy
+        with trio.fail_after(5):
+            await closed.wait()
+        assert client.connections.statistics()["here"].requests == 1
 
 
 async def test_a_stream_that_stops_after_its_end_mark_is_whole(raw_server, connect, http):

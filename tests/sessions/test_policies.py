@@ -65,6 +65,7 @@ async def test_rejected_messages_leave_nothing(autojump_clock, check_journal):
     async with open_runtime(env={}) as runtime:
         session = await runtime.open_session(SLOW, id="s", if_busy="reject")
         running = await session.submit("a")
+        await trio.sleep(0.01)  # it has begun
         before = await session.view()
         for say in (session.submit, session.ask):
             with pytest.raises(Conflict, match=running.turn):

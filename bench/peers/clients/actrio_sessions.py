@@ -1,7 +1,8 @@
 """actrio, whole: for each turn a fresh session actor, filters on the path, the turn's feed, a journal.
 
 A session without an id is recorded in memory and forgotten with its block; only one with an id is
-in the embedded store, so that row names each of its sessions.
+in the embedded store, so that row names each of its sessions. The collector is tuned as the programs
+of actrio tune it, and as `actrio.runtime.tune_collector` advises whoever owns the process.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ with meter.importing():
         before_model,
         open_runtime,
     )
+    from actrio.runtime import tune_collector
 
 
 @before_model
@@ -83,6 +85,9 @@ async def main() -> None:
         **store_settings(),
     )
     async with open_runtime(settings, filters=[look_at_call, look_at_result]) as runtime:
+        # The first turn loads modules and certificates, which the other rows do in their setup too.
+        await turn((runtime, agent), 0, Heard(meter))
+        tune_collector()
         await meter.within_trio((runtime, agent), turn)
 
 

@@ -9,6 +9,7 @@ the same names.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import StringIO
 from typing import Final
 
 from actrio.feeds import TurnFeed
@@ -54,7 +55,7 @@ class Items:
         self._step = 0
         self.attempt = 1
         # Begun and not completed, with the text so far; at most one of each kind.
-        self._open: dict[ItemKind, list[str]] = {}
+        self._open: dict[ItemKind, StringIO] = {}
 
     def begin_step(self, step: int) -> None:
         """What follows belongs to ``step``."""
@@ -93,9 +94,9 @@ class Items:
     async def _tell_delta(self, kind: ItemKind, text: str) -> None:
         item = self._name(kind)
         if kind not in self._open:
-            self._open[kind] = []
+            self._open[kind] = StringIO()
             await self._feed.tell(ItemStarted, item=item, kind=kind)
-        self._open[kind].append(text)
+        self._open[kind].write(text)
         await self._feed.tell(ItemDelta, item=item, kind=kind, text=text, attempt=self.attempt)
 
     async def expect(self, message: AssistantMessage) -> None:
@@ -115,13 +116,13 @@ class Items:
         """A model call begins; what an earlier attempt of the same step showed is superseded."""
         if not self._open:
             return
-        for kind, pieces in self._open.items():
+        for kind, told in self._open.items():
             await self._feed.tell(
                 ItemCompleted,
                 item=self._name(kind),
                 kind=kind,
                 status="superseded",
-                text="".join(pieces),
+                text=told.getvalue(),
             )
         self._open.clear()
         self.attempt += 1

@@ -16,7 +16,8 @@ There is one ``Fold`` for everybody, so a live stream, a replay and a test agree
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from io import StringIO
 from typing import Any, Literal
 
 import attrs
@@ -244,18 +245,26 @@ class _CallDraft:
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
-        self.arguments: list[str] = []
+        self.arguments = StringIO()
         self.signature: str | None = None
+
+    @property
+    def size(self) -> int:
+        return self.arguments.tell()
 
 
 class _TextDraft:
-    __slots__ = ("citations", "kind", "pieces", "signature")
+    __slots__ = ("citations", "kind", "signature", "text")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.pieces: list[str] = []
+        self.text = StringIO()  # a token by itself would be ten times its text
         self.signature: str | None = None
         self.citations: list[Citation] = []
+
+    @property
+    def size(self) -> int:
+        return self.text.tell()
 
 
 class Fold:
@@ -273,8 +282,8 @@ class Fold:
     def _restart(self) -> None:
         # Parts in the order in which they began.
         self._order: list[_TextDraft | _CallDraft | VendorItem] = []
-        # The pieces of the last part, where that is a text that goes on.
-        self._plain: list[str] | None = None
+        # Adds to the last part, where that is a text that goes on.
+        self._plain: Callable[[str], object] | None = None
         self._calls: dict[int, _CallDraft] = {}
         self._usage = Usage()
         self._finish: FinishReason | None = None
@@ -289,12 +298,19 @@ class Fold:
     def usage(self) -> Usage:
         return self._usage
 
+    @property
+    def size(self) -> int:
+        """The characters of all that has arrived."""
+        return sum(
+            len(part.data) if isinstance(part, VendorItem) else part.size for part in self._order
+        )
+
     def extend(self, deltas: Iterable[Delta]) -> None:
         """Take in the next deltas."""
         for delta in deltas:
             # Nearly all of them are plain text behind plain text, and each goes by here twice.
             if type(delta) is TextDelta and delta.signature is None and self._plain is not None:
-                self._plain.append(delta.text)
+                self._plain(delta.text)
             else:
                 self.add(delta)
 
@@ -303,7 +319,7 @@ class Fold:
         self._take(delta)
         last = self._order[-1] if self._order else None
         if isinstance(last, _TextDraft) and last.kind == "text" and last.signature is None:
-            self._plain = last.pieces
+            self._plain = last.text.write
         else:
             self._plain = None
 
@@ -335,7 +351,7 @@ class Fold:
                 return
             last = _TextDraft(kind)
             self._order.append(last)
-        last.pieces.append(text)
+        last.text.write(text)
         if signature is not None:
             last.signature = signature
 
@@ -358,7 +374,7 @@ class Fold:
         if delta.name:
             draft.name = delta.name
         if delta.arguments:
-            draft.arguments.append(delta.arguments)
+            draft.arguments.write(delta.arguments)
         if delta.signature is not None:
             draft.signature = delta.signature
 
@@ -370,7 +386,7 @@ class Fold:
             if isinstance(draft, VendorItem):
                 parts.append(draft)
             elif isinstance(draft, _CallDraft):
-                arguments = "".join(draft.arguments) or "{}"
+                arguments = draft.arguments.getvalue() or "{}"
                 call_id = draft.id or f"call_{calls}"
                 parts.append(ToolCall(call_id, draft.name, arguments, draft.signature))
                 calls += 1
@@ -388,7 +404,7 @@ class Fold:
 
 
 def _finished_text(draft: _TextDraft) -> Text | Thinking | Refusal:
-    text = "".join(draft.pieces)
+    text = draft.text.getvalue()
     if draft.kind == "thinking":
         return Thinking(text, draft.signature)
     if draft.kind == "refusal":

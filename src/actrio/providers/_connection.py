@@ -43,6 +43,7 @@ from actrio.providers._fallback import OpenModel, fall_back
 from actrio.providers._gate import Gate
 from actrio.providers._http import Answer, HttpLibrary, Talk
 from actrio.providers._lanes import Lanes
+from actrio.providers._pace import ReadPace
 from actrio.providers._phases import Phases
 from actrio.providers._reading import ERROR_BODY_BYTES_MAX, Outlet, read_answer, read_body
 from actrio.providers._redaction import redact_error
@@ -101,6 +102,7 @@ class ProviderConnection(Actor[Any]):
         settings: Bounds and further headers.
         adapt: Rewrites calls for a model that needs help, see `Adapt`.
         open_model: Opens the models that stand in for this provider's (``limits.fallback``).
+        pace: How often its streams are read; shared by all connections of a runtime.
         chance: Numbers from 0 to 1 for jitter.
         clock: Seconds since the epoch, for answers that name a date.
     """
@@ -116,6 +118,7 @@ class ProviderConnection(Actor[Any]):
         settings: ProviderSettings,
         adapt: Adapt | None = None,
         open_model: OpenModel | None = None,
+        pace: ReadPace | None = None,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -126,6 +129,7 @@ class ProviderConnection(Actor[Any]):
         self._limits = settings.limits
         self._adapt = adapt
         self._open_model = open_model
+        self._pace = pace or ReadPace()
         self._chance = chance
         self._clock = clock
         self._counts = Counts()
@@ -154,6 +158,7 @@ class ProviderConnection(Actor[Any]):
         admission = self._admission.statistics(trio.current_time())
         return self._counts.told(
             admission,
+            self._pace,
             lanes=self._lanes.count,
             calls_in_work=self._lanes.calls_in_work,
         )
@@ -167,6 +172,7 @@ class ProviderConnection(Actor[Any]):
             "waiting": now.waiting,
             "pause_seconds": now.pause_seconds,
             "retries": now.retries,
+            "rest_seconds": round(now.rest_seconds, 3),
         }
 
     # -- a model call ------------------------------------------------------------------------------
@@ -209,6 +215,7 @@ class ProviderConnection(Actor[Any]):
                     answer.pieces,
                     reader,
                     phases=phases,
+                    pace=self._pace,
                     accepted=lambda: self._gate.accepted(attempt.ticket),
                     rewrite=rewrite,
                     outlet=outlet,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from typing import Final
 
 import attrs
@@ -18,6 +19,9 @@ __all__ = ["Connection", "Origin", "Pool"]
 
 READ_BYTES: Final = 64 * 1024
 """Asked of one read: much more than a stream's burst, and what httpcore asks for."""
+
+RESTED_SECONDS: Final = 0.005
+"""Who comes back so late probably finds something; who comes at once does not."""
 
 _READS_DESCRIPTORS: Final = sys.platform != "win32"
 
@@ -39,6 +43,7 @@ class Connection:
     plain: trio.SocketStream
     stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     expires_at: float = math.inf
+    read_at: float = math.inf
     socket: trio.socket.SocketType = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -57,17 +62,22 @@ class Connection:
         if self.stream is not self.plain or not _READS_DESCRIPTORS:
             return bytes(await self.stream.receive_some(READ_BYTES))
         socket = self.socket
+        rested = time.perf_counter() - self.read_at > RESTED_SECONDS
         while True:
             if (descriptor := socket.fileno()) < 0:
                 raise trio.ClosedResourceError("this socket is closed")
-            await trio.lowlevel.wait_readable(descriptor)
+            if not rested:
+                await trio.lowlevel.wait_readable(descriptor)
+            rested = False
             try:
                 # Asked for again: where it was closed meanwhile, somebody else has that number.
-                return os.read(socket.fileno(), READ_BYTES)
+                data = os.read(socket.fileno(), READ_BYTES)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise trio.BrokenResourceError(f"socket connection broken: {error}") from error
+            self.read_at = time.perf_counter()
+            return data
 
     def close(self) -> None:
         """Close it; whoever waits for it is woken by `trio.ClosedResourceError`."""

@@ -13,6 +13,7 @@ from actrio.actors import ActorSystem, ChildSpec, Ref, SupervisorRef, Supervisor
 from actrio.errors import InvalidRequest
 from actrio.messages import EmbedInput, ModelInput
 from actrio.providers._endpoint import Endpoint
+from actrio.providers._pace import ReadPace
 from actrio.providers._settings import (
     HttpChoice,
     ProviderSettings,
@@ -97,6 +98,7 @@ class Connections:
         self._locks: dict[str, trio.Lock] = {}  # one per key being opened, so one opener waits
         self._libraries: dict[HttpChoice, tuple[HttpLibrary, Any]] = {}
         self._live: dict[str, ProviderConnection] = {}
+        self._pace = ReadPace()
 
     async def start(self) -> None:
         """Start the supervisor now: what is started after it is stopped before it."""
@@ -176,7 +178,7 @@ class Connections:
         async def endpoint() -> Endpoint:
             return access.endpoint
 
-        spec = self._connection_spec(
+        spec = await self._connection_spec(
             provider,
             access.settings,
             dialect=access.dialect,
@@ -197,7 +199,7 @@ class Connections:
         settings = attrs.evolve(
             self._settings.get("local") or _LOCAL_DEFAULTS, keepalive_seconds=0.0
         )
-        spec = self._connection_spec(
+        spec = await self._connection_spec(
             f"{model.server.path.rpartition('/')[2]}-connection",
             settings,
             dialect=OpenAiChat("local"),
@@ -207,7 +209,7 @@ class Connections:
         )
         return _Opened(await self._spawn(spec), model.model)
 
-    def _connection_spec(
+    async def _connection_spec(
         self,
         name: str,
         settings: ProviderSettings,
@@ -220,7 +222,7 @@ class Connections:
         # Late, like httpx itself: a program may talk to scripted models only, or to none yet.
         from actrio.providers._connection import ProviderConnection
 
-        http, tls_context = self._library(settings.http)
+        http, tls_context = await self._library(settings.http)
 
         def make() -> ProviderConnection:
             connection = ProviderConnection(
@@ -232,6 +234,7 @@ class Connections:
                 settings=settings,
                 adapt=adapt,
                 open_model=self.open,
+                pace=self._pace,
             )
             self._live[name] = connection
             return connection
@@ -251,13 +254,22 @@ class Connections:
                 self._supervisor = await self._system.supervise(spec)
         return self._supervisor
 
-    def _library(self, choice: HttpChoice) -> tuple[HttpLibrary, Any]:
+    async def _library(self, choice: HttpChoice) -> tuple[HttpLibrary, Any]:
         if choice not in self._libraries:
-            from actrio.providers._http import load_http
-
-            http = load_http(choice, self._transport)
-            self._libraries[choice] = (http, http.tls_context())
+            # Modules and certificates are read from files: a tenth of a second that the other
+            # sessions would wait. Where a test stands in the network's place, nothing else runs.
+            if self._transport is None:
+                library = await trio.to_thread.run_sync(self._load, choice)
+            else:
+                library = self._load(choice)
+            self._libraries.setdefault(choice, library)
         return self._libraries[choice]
+
+    def _load(self, choice: HttpChoice) -> tuple[HttpLibrary, Any]:
+        from actrio.providers._http import load_http
+
+        http = load_http(choice, self._transport)
+        return http, http.tls_context()
 
     def _status(self, name: str) -> ProviderStatus:
         from actrio.providers._catalog import status_of

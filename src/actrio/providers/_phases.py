@@ -82,8 +82,8 @@ class Phases:
         self.begun = True
         self.read(progress=True)
 
-    def read(self, *, progress: bool) -> None:
-        """Something came; ``progress``: a part of the answer."""
+    def read(self, *, progress: bool) -> float:
+        """Something came (``progress``: a part of the answer); return the time."""
         now = trio.current_time()
         if progress:
             self._delta_by = now + self._delta_seconds
@@ -94,6 +94,7 @@ class Phases:
             self.phase, self._seconds, by = "progress", self._delta_seconds, self._delta_by
         if not 0 <= by - self._by <= self._seconds * NEGLIGIBLE:
             self._scope.deadline = self._by = by
+        return now
 
     @types.coroutine
     def pass_on(self, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:

@@ -8,11 +8,13 @@ from typing import Final
 import trio
 
 from actrio.actors import Context
+from actrio.errors import LimitExceeded
 from actrio.messages import AttemptSuperseded, Delta, Fold
+from actrio.providers._pace import ReadPace
 from actrio.providers._phases import Phases
 from actrio.providers.dialects import AnswerReader
 
-__all__ = ["ERROR_BODY_BYTES_MAX", "Outlet", "read_answer", "read_body"]
+__all__ = ["ANSWER_CHARACTERS_MAX", "ERROR_BODY_BYTES_MAX", "Outlet", "read_answer", "read_body"]
 
 DRAIN_SECONDS: Final = 0.25
 """After the last delta, how long to wait for the end of the body so that the connection can be
@@ -20,6 +22,13 @@ used again. Well-behaved servers send both together; a new connection costs less
 
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
 """Read of an answer with an error status: the longest recorded one has 2 KiB, the rest is HTML."""
+
+
+ANSWER_CHARACTERS_MAX: Final = 8 * 1024 * 1024
+"""Of one answer, with its thinking and its tool calls. The longest that models of 2026 give are
+128,000 tokens, half a million characters; one that goes on for more has lost its way."""
+
+_LOOK_BYTES: Final = 1024 * 1024  # from one look at an answer's size to the next
 
 
 class Outlet:
@@ -49,6 +58,19 @@ class Outlet:
             self.shown = True
             await self._ctx.emit(deltas)
 
+    def check_size(self) -> None:
+        """End an answer that would fill the memory.
+
+        Raises:
+            LimitExceeded: The attempt in work gave more than `ANSWER_CHARACTERS_MAX`.
+        """
+        if self.fold.size > ANSWER_CHARACTERS_MAX:
+            raise LimitExceeded(
+                f"The model's answer is longer than {ANSWER_CHARACTERS_MAX:,} characters.",
+                remedy="Give the agent max_tokens, or ask for less in one answer.",
+                data={"limit": ANSWER_CHARACTERS_MAX},
+            )
+
     async def begin_again(self, attempt: int) -> None:
         """A further attempt begins: what was shown is superseded."""
         self.fold = Fold()
@@ -62,6 +84,7 @@ async def read_answer(
     reader: AnswerReader,
     *,
     phases: Phases,
+    pace: ReadPace,
     accepted: Callable[[], None],
     rewrite: Callable[[Iterable[Delta]], list[Delta]],
     outlet: Outlet,
@@ -72,19 +95,31 @@ async def read_answer(
         pieces: The body.
         reader: Makes deltas of it.
         phases: Told of each read.
+        pace: Lets it rest between two reads.
         accepted: Told of each part of the answer.
         rewrite: What becomes of the deltas of one read.
         outlet: Where they go.
+
+    Raises:
+        LimitExceeded: The answer is longer than any model's.
     """
+    look_in = _LOOK_BYTES
     async for data in pieces:
         deltas = reader.feed(data)
+        look_in -= len(data)
+        if look_in < 0:
+            look_in = _LOOK_BYTES
+            outlet.check_size()
         if deltas:
             accepted()
             if rewritten := rewrite(deltas):
                 await phases.pass_on(outlet.emit(tuple(rewritten)))
-        phases.read(progress=bool(deltas))
+        now = phases.read(progress=bool(deltas))
         if reader.done:
             break
+        # Never before the first delta, which a person waits for.
+        if deltas and pace.wants_rest(now, len(data)):
+            await pace.rest(now)
     last = reader.close()
     accepted()
     if last and (rewritten := rewrite(last)):

@@ -11,6 +11,7 @@ from actrio.errors import ActrioError, ProviderError
 from actrio.messages import Usage
 from actrio.providers._admission import AdmissionStatistics
 from actrio.providers._circuit import CircuitState
+from actrio.providers._pace import ReadPace
 
 __all__ = ["ConnectionStatistics", "Counts"]
 
@@ -42,6 +43,9 @@ class ConnectionStatistics:
         fallbacks: Calls that another model answered.
         failures: Failed attempts by error category.
         usage: Tokens, as the provider reported them.
+        rest_seconds: How long a stream rests between two reads while the runtime's loop is late;
+            0 while it is not. This and the next are of all connections together.
+        rests: How often one did.
     """
 
     lanes: int
@@ -64,6 +68,8 @@ class ConnectionStatistics:
     fallbacks: int
     failures: Mapping[str, int]
     usage: Usage
+    rest_seconds: float
+    rests: int
 
 
 class Counts:
@@ -84,7 +90,7 @@ class Counts:
         self._usage += usage
 
     def told(
-        self, admission: AdmissionStatistics, *, lanes: int, calls_in_work: int
+        self, admission: AdmissionStatistics, pace: ReadPace, *, lanes: int, calls_in_work: int
     ) -> ConnectionStatistics:
         return ConnectionStatistics(
             lanes=lanes,
@@ -107,4 +113,6 @@ class Counts:
             fallbacks=self.fallbacks,
             failures=dict(self._failures),
             usage=self._usage,
+            rest_seconds=pace.period,
+            rests=pace.rests,
         )

@@ -29,7 +29,8 @@ class TurnSlots:
     """
 
     def __init__(self, turns_max: int, waiting_max: int) -> None:
-        self._limiter = trio.CapacityLimiter(turns_max)
+        self._turns_max = turns_max
+        self._free = trio.Semaphore(turns_max)
         self._waiting_max = waiting_max
         # Seconds between two ends, lately; 0 before there were two.
         self._between = 0.0
@@ -49,7 +50,7 @@ class TurnSlots:
             return
         self.refused += 1
         raise Overloaded(
-            f"{waiting} turns wait already for one of {self._limiter.total_tokens:g} slots.",
+            f"{waiting} turns wait already for one of {self._turns_max} slots.",
             remedy="Come back after the time that is told, or raise limits.turns.",
             data={"limit": self._waiting_max, "in_flight": self.taken},
             retry_after_seconds=self.retry_after_seconds,
@@ -62,11 +63,14 @@ class TurnSlots:
         return round(min(max(seconds, 0.05), RETRY_SECONDS_MAX), 3)
 
     async def __aenter__(self) -> None:
-        await self._limiter.acquire_on_behalf_of(trio.lowlevel.current_task())
+        try:
+            self._free.acquire_nowait()  # without a pass of the loop, as nearly always
+        except trio.WouldBlock:
+            await self._free.acquire()
         self.peak = max(self.peak, self.taken)
 
     async def __aexit__(self, *_exc: object) -> None:
-        self._limiter.release_on_behalf_of(trio.lowlevel.current_task())
+        self._free.release()
         now = trio.current_time()
         if self._ended_at is not None:
             gap = now - self._ended_at
@@ -75,11 +79,11 @@ class TurnSlots:
 
     @property
     def taken(self) -> int:
-        return int(self._limiter.borrowed_tokens)
+        return self._turns_max - self._free.value
 
     @property
     def waiting(self) -> int:
-        return int(self._limiter.statistics().tasks_waiting)
+        return self._free.statistics().tasks_waiting
 
 
 class TurnInLine:

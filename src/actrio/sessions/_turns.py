@@ -307,7 +307,8 @@ class SessionTurns:
             await outlet.flush()
 
     async def _in_line(self, turn: TurnInLine, feed: TurnFeed) -> None:
-        await turn.ready.wait()
+        if not turn.ready.is_set():
+            await turn.ready.wait()
         if turn.into:
             turn.result = await self.wait(turn.into)
             return

@@ -7,6 +7,7 @@ import socket
 import pytest
 import trio
 
+from actrio.providers._fast_pool import RESTED_SECONDS
 from actrio.testing import cancel_at_each_step
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -390,3 +391,28 @@ async def test_a_cancel_at_any_step_leaks_no_socket(
             await until(lambda: server.open == 0)
 
         assert await cancel_at_each_step(operation, check=check) > 5
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_reader_that_rested_reads_what_is_there_or_waits(open_client, library, there):
+    """It tries before it waits, and nothing is lost or doubled either way."""
+    proceed = trio.Event()
+
+    async def peer(stream):
+        await stream.receive_some()
+        await stream.send_all(PARTS[0] + PARTS[1])
+        if not there:
+            await proceed.wait()
+        await stream.send_all(PARTS[2])
+        await stream.receive_some()
+
+    async with trio.open_nursery() as nursery, open_client(library) as client:
+        url = await listening(nursery, peer)
+        async with client.stream("GET", url) as answer:
+            pieces = answer.aiter_raw()
+            text = await anext(pieces)
+            await trio.sleep(3 * RESTED_SECONDS)
+            proceed.set()
+            text += b"".join([piece async for piece in pieces])
+        assert text == b"hi you"
+        nursery.cancel_scope.cancel()

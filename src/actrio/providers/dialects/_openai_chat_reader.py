@@ -53,7 +53,7 @@ class _Reader:
 class StreamReader(_Reader):
     """Reads server-sent events.
 
-    Nine in ten reads hold whole events, each one line with a piece of text. These are cut and
+    Nearly all events of a read are whole, and one line with a piece of text. These are cut and
     decoded here, without an event value in between; everything else goes through `SseReader`, and
     gives the same. On a fast network the first read is the whole answer.
     """
@@ -80,8 +80,8 @@ class StreamReader(_Reader):
         deltas: list[Delta] = []
         ends_event = data[-2:] == b"\n\n"
         try:
-            if self._between and ends_event and len(data) <= EVENT_BYTES_MAX and b"\r" not in data:
-                self._feed_blocks(data.split(b"\n\n"), deltas)
+            if len(data) <= EVENT_BYTES_MAX and b"\r" not in data:
+                self._feed_events(data, deltas)
             else:
                 self._feed_framed(data, deltas)
         except ActrioError as error:
@@ -97,6 +97,21 @@ class StreamReader(_Reader):
     def close(self) -> list[Delta]:
         self._raise_kept()
         return self._decoder.close(leftover=self._events.close())
+
+    def _feed_events(self, data: bytes, deltas: list[Delta]) -> None:
+        """Read the rest of an event that was cut, whole events, and the beginning of another."""
+        whole = data.rfind(b"\n\n") + 2
+        if whole < 2:
+            self._feed_framed(data, deltas)
+            return
+        begin = 0
+        if not self._between:
+            begin = data.find(b"\n\n") + 2
+            self._feed_framed(data[:begin], deltas)
+        if begin < whole and not self._decoder.done:
+            self._feed_blocks(data[begin:whole].split(b"\n\n"), deltas)
+        if whole < len(data):
+            self._feed_framed(data[whole:], deltas)
 
     def _feed_blocks(self, blocks: list[bytes], deltas: list[Delta]) -> None:
         """Decode whole events; neighbouring text becomes one delta."""
