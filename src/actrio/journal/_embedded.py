@@ -22,7 +22,6 @@ from actrio.journal._blobs_files import BlobFiles
 from actrio.journal._blobs_store import EmbeddedBlobs
 from actrio.journal._claims import fenced
 from actrio.journal._disk import Disk, RealDisk
-from actrio.journal._envelope import whole_microseconds
 from actrio.journal._files import INDEX_BYTES_MAX, ClaimRequest, JournalFiles
 from actrio.journal._housekeeping import Housekeeping
 from actrio.journal._index import Entry
@@ -113,14 +112,13 @@ class EmbeddedStore:
     ) -> int:
         """Add ``records`` together or not at all; see `StorePort.append`."""
         writer = self._writer
-        writer.check_open()
         body = encoded(records, self._redact)
         checkpoint, asked = counted(records)
         waiting = Waiting(
             "append",
             session,
             epoch,
-            whole_microseconds(ts if ts is not None else self._now()),
+            self._now() if ts is None else ts,
             expected_seq,
             len(records),
             checkpoint,

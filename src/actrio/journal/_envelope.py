@@ -18,6 +18,7 @@ from actrio.journal._records import StoredRecord, record_codec
 from actrio.wire import json_line
 
 __all__ = [
+    "MICRO",
     "Envelope",
     "Heads",
     "Place",
@@ -68,24 +69,23 @@ class Envelope:
         return self.seq + self.count - 1
 
 
-# Written by hand, in pieces that are joined once for a whole commit: a generic encoder takes three
-# times as long, and all of this is done for each record that is ever written.
+# Written by hand, in two pieces that are joined once for a whole commit: a generic encoder takes
+# three times as long, and all of this is done for each record that is ever written.
 _HEAD = b'{"session":%b,"epoch":%d,"born":%d,"created":%b,"first":%d,"checkpoint":%d,"waiting":%d,'
-_FIRST = b'"seq":%d,"count":%d,"prev":null,"ts":%d.%06d,"records":'
-_NEXT = b'"seq":%d,"count":%d,"ts":%d.%06d,"prev":[%d,%d,%d],"records":'
-_END = b"}\n"
+_FIRST = b'"seq":%d,"count":%d,"prev":null,"ts":%d.%06d,"records":%b}\n'
+_NEXT = b'"seq":%d,"count":%d,"ts":%d.%06d,"prev":[%d,%d,%d],"records":%b}\n'
 
 HEADS_MAX: Final = 8192
 """Beginnings of envelopes that are kept ready: of twice as many sessions as are kept unpacked."""
 
-_MICRO: Final = 1_000_000
+MICRO: Final = 1_000_000
 
 _envelopes = msgspec.json.Decoder(Envelope)
 
 
-def whole_microseconds(seconds: float) -> float:
-    """Return ``seconds`` as it can be written and read again."""
-    return int(seconds * _MICRO + 0.5) / _MICRO
+def whole_microseconds(seconds: float) -> int:
+    """Return ``seconds`` as they can be written and, divided by `MICRO`, read again."""
+    return int(seconds * MICRO + 0.5)
 
 
 class Heads:
@@ -106,16 +106,17 @@ class Heads:
         prev: Place | None,
         first: int,
         checkpoint: int,
-        ts: float,
+        micro: int,
         waiting: int,
         born: int,
         created: float,
         records_json: bytes,
-    ) -> tuple[bytes, bytes, bytes, bytes, int]:
-        """Return the payload of an append frame in four pieces, and its CRC.
+    ) -> tuple[bytes, bytes, int]:
+        """Return the payload of an append frame in two pieces, and its CRC.
 
         Args:
-            session: See `Envelope`, as for all but the last.
+            session: See `Envelope`, as for all but these two.
+            micro: Its time in microseconds.
             records_json: The records as a JSON array on one line, encoded beforehand by the asker.
         """
         ready = self._ready.get(session)
@@ -127,13 +128,12 @@ class Heads:
             since = repr(created).encode()
             head = _HEAD % (name, epoch, born, since, first, checkpoint, waiting)
             ready = self._ready[session] = (made_of, head, crc32(head))
-        whole, part = divmod(int(ts * _MICRO + 0.5), _MICRO)
+        whole, part = divmod(micro, MICRO)
         if prev is None:
-            middle = _FIRST % (seq, count, whole, part)
+            tail = _FIRST % (seq, count, whole, part, records_json)
         else:
-            middle = _NEXT % (seq, count, whole, part, *prev)
-        crc = crc32(_END, crc32(records_json, crc32(middle, ready[2])))
-        return ready[1], middle, records_json, _END, crc
+            tail = _NEXT % (seq, count, whole, part, *prev, records_json)
+        return ready[1], tail, crc32(tail, ready[2])
 
 
 def envelope_of(payload: bytes) -> Envelope:

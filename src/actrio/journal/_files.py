@@ -186,11 +186,7 @@ class JournalFiles:
     def written(self, commit: Commit) -> None:
         """Take what was written into the index."""
         self._seen_bytes += len(commit.data)
-        for session, entry in commit.changes.items():
-            if entry is None:
-                self.index.forget(session)
-            else:
-                self.index.put(session, entry)
+        self.index.put_all(commit.changes)
 
     def claim(self, requests: Sequence[ClaimRequest]) -> list[Claim | ActrioError | None]:
         """Decide about claims and releases; a release is answered with ``None``.

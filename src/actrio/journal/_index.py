@@ -7,7 +7,7 @@ may know a million of them while a few thousand are active.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from actrio.journal._envelope import Envelope, Place
@@ -125,17 +125,26 @@ class Index:
 
     def put(self, session: str, entry: Entry) -> None:
         """Replace what is known of ``session``."""
-        known = self._hot.get(session) or self.get(session)
-        self._hot[session] = entry
-        if known is None:
-            self._packed[session] = b""
-            self._order.add(session)
-        if entry.waiting if known is None else entry.waiting != known.waiting:
-            self._put_waiting(session, bool(known is not None and known.waiting), entry)
-        if len(self._hot) > HOT_MAX:
-            for one, latest in self._hot.items():
+        self.put_all({session: entry})
+
+    def put_all(self, changes: Mapping[str, Entry | None]) -> None:
+        """Replace what is known of these sessions; None: nothing any more."""
+        hot = self._hot
+        for session, entry in changes.items():
+            if entry is None:
+                self.forget(session)
+                continue
+            known = hot.get(session) or self.get(session)
+            hot[session] = entry
+            if known is None:
+                self._packed[session] = b""
+                self._order.add(session)
+            if entry.waiting if known is None else entry.waiting != known.waiting:
+                self._put_waiting(session, bool(known is not None and known.waiting), entry)
+        if len(hot) > HOT_MAX:
+            for one, latest in hot.items():
                 self._packed[one] = packed_entry(latest)
-            self._hot.clear()
+            hot.clear()
 
     def _put_waiting(self, session: str, waited: bool, entry: Entry) -> None:
         if bool(entry.waiting) != waited:

@@ -16,7 +16,7 @@ import trio
 from actrio.errors import InvalidRequest, LimitExceeded, NotFound
 from actrio.journal._blobs import MemoryBlobs
 from actrio.journal._claims import ClaimTable
-from actrio.journal._envelope import Heads, records_of, whole_microseconds
+from actrio.journal._envelope import MICRO, Heads, records_of, whole_microseconds
 from actrio.journal._pending import counted, encoded
 from actrio.journal._records import Record, StoredRecord
 from actrio.journal._redact import RecordFilter
@@ -124,7 +124,8 @@ class MemoryStore:
         number, (change, least) = counted(records)
         if number >= 0:
             kept.checkpoint_seq = expected_seq + 1 + number
-        kept.updated = whole_microseconds(ts if ts is not None else self._now())
+        micro = whole_microseconds(ts if ts is not None else self._now())
+        kept.updated = micro / MICRO
         kept.created = kept.created if kept.ends else kept.updated
         kept.waiting = max(kept.waiting + change, least)
         pieces = self._heads.pieces(
@@ -135,7 +136,7 @@ class MemoryStore:
             None,
             kept.first_seq,
             kept.checkpoint_seq,
-            kept.updated,
+            micro,
             kept.waiting,
             0,
             kept.created,

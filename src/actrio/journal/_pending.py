@@ -27,6 +27,7 @@ APPEND_BYTES_MAX: Final = 32 * 1024 * 1024
 
 
 _COUNTED: Final = frozenset({Checkpoint.kind, ApprovalAsked.kind, ApprovalDecided.kind})
+_NOT_COUNTED: Final = (-1, (0, 0))
 
 
 class Waiting:
@@ -165,6 +166,8 @@ def counted(records: Sequence[Record]) -> tuple[int, tuple[int, int]]:
         The number of the last checkpoint among them, from 0, or -1 without one. And what they do
         to the number of approvals that wait: it changes by the first, but is at least the second.
     """
+    if len(records) == 1 and records[0].kind not in _COUNTED:
+        return _NOT_COUNTED
     checkpoint, change, least = -1, 0, 0
     for number, record in enumerate(records):
         kind = record.kind

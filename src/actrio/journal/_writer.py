@@ -56,7 +56,7 @@ class Writer:
         self.durability: Durability = durability
         self._batch_seconds = batch_seconds
         self.room = Room(WAITING_ITEMS_MAX, WAITING_BYTES_MAX)
-        self._waiting: deque[Any] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._requests: deque[Request] = deque()
         self._work = Slot()
         self._dirty = Slot()
@@ -104,7 +104,8 @@ class Writer:
             return False
         waiting.take_back = self._take_back
         self._waiting.append(waiting)
-        self._work.wake()
+        if self._work.parked is not None:
+            self._work.wake()
         return True
 
     async def accept(self, waiting: Waiting) -> None:
@@ -237,22 +238,21 @@ class Writer:
         self._wake_watchers()
 
     async def _commit_next(self) -> None:
-        batch: Any = choose(self._waiting)
-        for waiting in batch:
-            waiting.taken = True
+        batch, size = choose(self._waiting)
         self._writing = True
         try:
             commit = await self._written_batch(batch)
         except StorageError as error:
             self._failed(batch, error)
+        except BaseException:
+            for waiting in batch:
+                waiting.settle(closed())  # a bug ended the commit
+            raise
         else:
             self._done(commit)
         finally:
             self._writing = False
-            for waiting in batch:
-                if not waiting.settled:
-                    waiting.settle(closed())  # a bug ended the commit
-            self.room.give(sum([len(waiting.body) for waiting in batch]), items=len(batch))
+            self.room.give(size, items=len(batch))
         self._settled.unpark_all()
 
     async def _written_batch(self, batch: Sequence[Any]) -> Commit:
