@@ -30,6 +30,9 @@ BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 
 P = TypeVar("P", bound="Pending")
 
+NOT_WAITING: Final = (0, 0)
+"""Of records that say nothing of approvals: nearly all."""
+
 
 class Pending(Protocol):
     """One append, trim or removal that waits."""
@@ -71,6 +74,18 @@ class Commit:
 
 def choose(waiting: deque[P]) -> tuple[list[P], int]:
     """Take the next batch off the front of what waits; return it and the size of its bodies."""
+    if len(waiting) <= BATCH_ITEMS_MAX:
+        size_bytes = sum([len(one.body) for one in waiting])
+        if size_bytes <= BATCH_BYTES_MAX:
+            chosen = list(waiting)
+            waiting.clear()
+            for one in chosen:
+                one.taken = True
+            return chosen, size_bytes
+    return _choose_some(waiting)
+
+
+def _choose_some(waiting: deque[P]) -> tuple[list[P], int]:
     chosen: list[P] = []
     size_bytes = 0
     while waiting and len(chosen) < BATCH_ITEMS_MAX:
@@ -104,7 +119,6 @@ def plan(
         synced: How much of that segment is known to be synced.
     """
     pieces: list[bytes] = []
-    accepted: list[Pending] = []
     refused: list[tuple[Pending, ActrioError]] = []
     changes: dict[str, Entry | None] = {}
     slot, segment, offset = at
@@ -113,7 +127,7 @@ def plan(
         session = pending.session
         entry = changes[session] if session in changes else index.get(session)
         error: ActrioError | None = claims.check(session, pending.epoch, slot)
-        if error is None and pending.expected_seq != (entry.last_seq if entry is not None else 0):
+        if error is None and pending.expected_seq != (entry[1] if entry is not None else 0):
             error = _out_of_order(pending, entry)
         if error is not None:
             refused.append((pending, error))
@@ -131,9 +145,13 @@ def plan(
             pieces.append(frame)
             if pending.kind == "remove":
                 claims.removed[session] = pending.epoch
-        accepted.append(pending)
         records += pending.count
-        sync = sync or pending.sync
+        if pending.sync:
+            sync = True
+    accepted = batch
+    if refused:
+        out = {id(pending) for pending, _ in refused}
+        accepted = [pending for pending in batch if id(pending) not in out]
     return Commit(b"".join(pieces), sync, tuple(accepted), changes, tuple(refused), records)
 
 
@@ -167,20 +185,22 @@ def _append(
     pending: Pending, entry: Entry | None, place: Place, heads: Heads, synced: int
 ) -> tuple[tuple[bytes, ...], int, Entry]:
     """Return the frame of an append in pieces, its size, and the session's entry afterwards."""
-    seq, micro = pending.expected_seq + 1, whole_microseconds(pending.ts)
+    micro, epoch = whole_microseconds(pending.ts), pending.epoch
+    ts = micro / MICRO
     if entry is None:
-        prev, first, checkpoint, waiting = None, 1, 0, 0
-        born, created = pending.epoch, micro / MICRO
+        prev, before, first, checkpoint, waiting = None, 0, 1, 0, 0
+        born, created = epoch, ts
     else:
-        prev, _, first, checkpoint, _, _, waiting, born, created = entry
+        prev, before, first, checkpoint, _, _, waiting, born, created = entry
     if pending.checkpoint >= 0:
-        checkpoint = seq + pending.checkpoint
-    change, least = pending.waiting
-    waiting = max(waiting + change, least)
-    epoch, count = pending.epoch, pending.count
+        checkpoint = before + 1 + pending.checkpoint
+    if pending.waiting is not NOT_WAITING:
+        change, least = pending.waiting
+        waiting = max(waiting + change, least)
+    count = pending.count
     head, tail, crc = heads.pieces(
         pending.session,
-        seq,
+        before + 1,
         count,
         epoch,
         prev,
@@ -194,6 +214,5 @@ def _append(
     )
     size = len(head) + len(tail)
     header = append_header(size, crc, place[2], synced)
-    updated = micro / MICRO
-    fields = (place, seq + count - 1, first, checkpoint, epoch, updated, waiting, born, created)
+    fields = (place, before + count, first, checkpoint, epoch, ts, waiting, born, created)
     return (header, head, tail), HEADER_BYTES + size, tuple.__new__(Entry, fields)
