@@ -273,18 +273,22 @@ async def test_a_facade_client_that_leaves_ends_its_turn(serving, request_bytes,
                 await trio.sleep(0.01)
 
 
-async def test_a_half_closed_client_counts_as_gone(serving, request_bytes):
+async def test_a_half_closed_client_counts_as_gone(serving, request_bytes, read_all):
     """Whoever closes its sending side in the middle of a request is told nothing more."""
     async with serving() as service:
         body = {
             "model": "scripted:tokens?ttft=300s",
             "messages": [{"role": "user", "content": "x"}],
         }
+        running = service.runtime.statistics
         with trio.fail_after(3):
-            await service.exchange(
-                request_bytes("POST", "/v1/chat/completions", body), half_close=True
-            )
-            while service.runtime.statistics().turns_running:
+            async with await service.raw() as stream:
+                await stream.send_all(request_bytes("POST", "/v1/chat/completions", body))
+                while not running().turns_running:
+                    await trio.sleep(0.01)
+                await stream.send_eof()
+                assert await read_all(stream) == b""
+            while running().turns_running:
                 await trio.sleep(0.01)
 
 

@@ -239,7 +239,7 @@ async def open_life(world: World, store: Any) -> AsyncIterator[Runtime]:
             new_id=world.ports.ids.new,
         )
         await pool.start()
-        pool.register(world.agent)
+        pool.agents.register(world.agent)
         try:
             yield Runtime(system, Settings(), connections, pool, store)
         finally:

@@ -82,3 +82,17 @@ def test_damaged_lines_never_bring_it_down(fuzz, seed):
     rules = trio.run(fuzz.converse, seed, 30)
     assert rules.problems == []
     assert rules.unanswered == []
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        853000,  # a second subscription while the first one was being taken back
+        706500,  # a turn that was being stopped while somebody spoke (three times in forty)
+    ],
+)
+def test_conversations_that_once_broke_a_rule(fuzz, seed):
+    """Each was found among a million lines, and is had again."""
+    rules = trio.run(fuzz.converse, seed, fuzz.CONVERSATION)
+    assert rules.problems == []
+    assert rules.unanswered == []

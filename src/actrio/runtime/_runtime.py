@@ -166,7 +166,7 @@ class Runtime:
             Conflict, SessionOwned, Overloaded, StorageError: As in `session`.
             NotFound: No agent has that name.
         """
-        found = self._pool.definition(agent) if isinstance(agent, str) else agent
+        found = self._pool.agents.definition(agent) if isinstance(agent, str) else agent
         return await self._pool.open(
             found,
             id=id,
@@ -305,11 +305,11 @@ class Runtime:
         Raises:
             Conflict: Another definition has that name, and sessions of it are open.
         """
-        self._pool.register(agent)
+        self._pool.agents.register(agent)
 
     def agents(self) -> tuple[Agent, ...]:
         """Return all agents that can be found by name."""
-        return self._pool.definitions
+        return self._pool.agents.definitions
 
     def agent(self, name: str) -> Agent:
         """Return the agent of that name.
@@ -317,7 +317,7 @@ class Runtime:
         Raises:
             NotFound: There is none.
         """
-        return self._pool.definition(name)
+        return self._pool.agents.definition(name)
 
     async def set_tool(self, agent: Agent, name: str, *, enabled: bool) -> None:
         """Switch one of an agent's tools on or off, from the next turn on.
@@ -325,8 +325,8 @@ class Runtime:
         Raises:
             NotFound: The agent has no such tool.
         """
-        self._pool.register(agent)
-        ref = await self._pool.agent(agent)
+        self._pool.agents.register(agent)
+        ref = await self._pool.agents.actor(agent)
         await ref.ask(SetTool(name, enabled))
 
     async def embed(

@@ -12,13 +12,10 @@ import trio
 from actrio.actors import (
     ActorSystem,
     ChildSpec,
-    MailboxSpec,
     Ref,
     RouteSpec,
-    SupervisorRef,
-    SupervisorSpec,
 )
-from actrio.agents import Agent, AgentActor, OpenModel, Prepared
+from actrio.agents import Agent, OpenModel
 from actrio.errors import (
     ActorStopped,
     ActrioError,
@@ -32,12 +29,9 @@ from actrio.errors import (
 from actrio.feeds import STALL_SECONDS
 from actrio.filters import Filter
 from actrio.journal import (
-    Checkpoint,
     PassingStore,
     Record,
-    SessionCreated,
     SessionEntry,
-    SessionForked,
 )
 from actrio.messages import (
     AnswerApproval,
@@ -47,19 +41,18 @@ from actrio.messages import (
     IfBusy,
     OpenSession,
     PendingApproval,
-    PrepareTurn,
     ReadSession,
     RewindSession,
     SessionView,
-    SetTool,
     StartTurn,
     TurnEvent,
     WaitTurn,
 )
 from actrio.sessions._desk import Feeds, SessionDesk
+from actrio.sessions._forks import Parents, fork_records
 from actrio.sessions._journal import Store, read_records, read_state, replay_from
+from actrio.sessions._known_agents import KnownAgents
 from actrio.sessions._line import TurnSlots
-from actrio.sessions._sealing import adopted
 from actrio.sessions._session import Session
 from actrio.sessions._session_actor import (
     BeginSession,
@@ -69,21 +62,13 @@ from actrio.sessions._session_actor import (
     SessionActor,
     StopTurns,
 )
-from actrio.sessions._state import snapshot_of
-from actrio.tools import ToolBox, ToolLimits
+from actrio.tools import ToolLimits
 
 __all__ = ["PoolLimits", "SessionPool"]
-
-AGENTS_MAX: Final = 10_000
-"""Agents with an actor at once. Definitions are made by people or by configuration; where names
-are made up per request, those without an open session make room."""
 
 HANDLINGS_MAX: Final = 100_000
 """Deferred handlings of one session. It bounds nothing: its turns are bounded by ``queue_max``, and
 those who wait for their ends by `WAITERS_MAX`; whoever was held up here would hold up answers."""
-
-PARENTS_MAX: Final = 200_000
-"""Sessions of which it is remembered what they begin with: some twenty megabytes; others are read."""
 
 OWNED_POLL_SECONDS: Final = 0.25
 """How often to look whether another process has let go of a session that is waited for."""
@@ -102,13 +87,6 @@ class PoolLimits:
     stall_seconds: float = STALL_SECONDS
     approval_seconds: float = 60.0
     retention_seconds: float | None = None
-
-
-@attrs.define(slots=True, eq=False)
-class _KnownAgent:
-    agent: Agent
-    ref: Ref[PrepareTurn | SetTool]
-    sessions: int = 0  # open ones
 
 
 @attrs.define(slots=True, eq=False)
@@ -149,12 +127,15 @@ class SessionPool:
     ) -> None:
         self._system = system
         self._store = store
-        self._open_model = open_model
-        self._filters = filters
         self._limits = limits
         self._new_id = new_id
-        # One box for all sessions of an agent: each turn that runs may have a tool at work.
-        self._tool_limits = ToolLimits(parallel_max=limits.turns, threads_max=limits.tool_threads)
+        self.agents = KnownAgents(
+            system,
+            filters=filters,
+            open_model=open_model,
+            # One box for all sessions of an agent: each turn that runs may have a tool at work.
+            tool_limits=ToolLimits(parallel_max=limits.turns, threads_max=limits.tool_threads),
+        )
         self.slots = TurnSlots(limits.turns, limits.turns_waiting)
         # Sessions without a name live as long as their block; they are never in the real store.
         self._passing_store = PassingStore(now=clock)
@@ -164,19 +145,13 @@ class SessionPool:
         self._going: dict[str, Ref[Any]] = {}
         # Opening has several steps: one at a time for each name, so that it is taken once.
         self._opening: dict[str, trio.Lock] = {}
-        self._agents: dict[str, _KnownAgent] = {}
-        # Starting an agent has several steps: one at a time, so that a name is taken once.
-        self._starting = trio.Lock()
-        self._registered: dict[str, Agent] = {}
-        # What each session begins with, "" for nothing; deleting one asks it of all others.
-        self._parents: dict[str, str] = {}
-        self._under_agents: SupervisorRef
+        self._parents = Parents(store, self.ref)
         self._desk = SessionDesk(
             store_of=self._store_of,
             passing=self._passing,
             owner=owner,
-            prepare=self._prepare,
-            agent=self.definition,
+            prepare=self.agents.prepare,
+            agent=self.agents.definition,
             slots=self.slots,
             feeds=Feeds(self._store_of, clock=clock, stall_seconds=limits.stall_seconds),
             clock=clock,
@@ -188,11 +163,7 @@ class SessionPool:
 
     async def start(self) -> None:
         """Start the supervisors; sessions last, so that they are stopped first."""
-        self._under_agents = await self._system.supervise(
-            SupervisorSpec(
-                "agents", children_max=AGENTS_MAX, on_exceeded="quarantine", stop_order="together"
-            )
-        )
+        await self.agents.start()
         accepts = (
             StartTurn,
             OpenSession,
@@ -231,91 +202,6 @@ class SessionPool:
 
     def _store_of(self, session: str) -> Store:
         return self._passing_store if session in self._passing else self._store
-
-    # -- agents ------------------------------------------------------------------------------------
-
-    def register(self, agent: Agent) -> None:
-        """Let ``agent`` be found by its name; it takes the place of one of the same name.
-
-        Raises:
-            Conflict: Another definition has that name, and sessions of it are open.
-        """
-        known = self._agents.get(agent.name)
-        if known is not None and known.agent != agent and known.sessions:
-            raise _name_taken(agent.name)
-        self._registered[agent.name] = agent
-        while len(self._registered) > AGENTS_MAX:
-            del self._registered[next(iter(self._registered))]
-
-    @property
-    def definitions(self) -> tuple[Agent, ...]:
-        """All agents that can be found by name."""
-        known = {name: each.agent for name, each in self._agents.items()}
-        return tuple({**known, **self._registered}.values())
-
-    def definition(self, name: str) -> Agent:
-        """Return the agent of that name.
-
-        Raises:
-            NotFound: None is registered, and none has been used.
-        """
-        found = self._registered.get(name)
-        if found is None and name in self._agents:
-            found = self._agents[name].agent
-        if found is None:
-            raise NotFound(
-                f"No agent is called {name!r} here.",
-                remedy="Register it with `runtime.register(agent)`, or write an [agents] table.",
-            )
-        return found
-
-    async def _prepare(self, name: str) -> Prepared:
-        ref = await self.agent(self.definition(name))
-        prepared: Prepared = await ref.ask(PrepareTurn())
-        return prepared
-
-    async def agent(self, agent: Agent) -> Ref[PrepareTurn | SetTool]:
-        """Return the actor of ``agent``, started on first use.
-
-        Raises:
-            Conflict: Another definition has that name.
-        """
-        if (known := self._agents.get(agent.name)) is not None and known.agent is agent:
-            return known.ref
-        async with self._starting:
-            return await self._agent(agent)
-
-    async def _agent(self, agent: Agent) -> Ref[PrepareTurn | SetTool]:
-        if (known := self._agents.get(agent.name)) is not None:
-            if known.agent == agent:
-                return known.ref
-            if known.sessions:
-                raise _name_taken(agent.name)
-            await self._forget_agent(agent.name)
-        if len(self._agents) >= AGENTS_MAX:
-            await self._forget_unused_agent()
-        switched_off: set[str] = set()
-        box = ToolBox(agent.tools, limits=self._tool_limits)
-        spec = ChildSpec(
-            agent.name,
-            lambda: AgentActor(agent, box, self._filters, self._open_model, switched_off),
-            accepts=(PrepareTurn, SetTool),
-            # Every turn of every session of this agent begins with one question to it.
-            mailbox=MailboxSpec(capacity=1024),
-        )
-        ref = await self._system.spawn(spec, under=self._under_agents)
-        self._agents[agent.name] = _KnownAgent(agent, ref)
-        return ref
-
-    async def _forget_agent(self, name: str) -> None:
-        await self._system.stop(self._agents.pop(name).ref)
-
-    async def _forget_unused_agent(self) -> None:
-        """Make room: the longest known agent without an open session goes, with its switches."""
-        unused = (name for name, known in self._agents.items() if not known.sessions)
-        name = next(unused, None)
-        if name is not None:
-            await self._forget_agent(name)
 
     # -- opening and closing -----------------------------------------------------------------------
 
@@ -413,21 +299,21 @@ class SessionPool:
         about: dict[str, Any],
     ) -> _Opened:
         if agent is None:
-            agent = self.definition((await self.view(session_id)).agent)
-        await self.agent(agent)
-        self._agents[agent.name].sessions += 1
+            agent = self.agents.definition((await self.view(session_id)).agent)
+        await self.agents.actor(agent)
+        self.agents.hold(agent.name)
         try:
             # First: what stands in the session's line begins when it is open.
-            self.register(agent)
+            self.agents.register(agent)
             ref = self.ref(session_id)
             message = OpenSession(agent.name, agent.model, insist=insist, **about)
             view = await self._asked(ref, message, wait=wait)
         except BaseException:
-            self._agents[agent.name].sessions -= 1
+            self.agents.let_go(agent.name)
             raise
         passing = session_id in self._passing
         if not passing:
-            self._remember_parent(session_id, view.parent)
+            self._parents.remember(session_id, view.parent)
         opened = self._opened[session_id] = _Opened(agent, ref, passing=passing)
         return opened
 
@@ -477,7 +363,7 @@ class SessionPool:
         if opened.holders:
             return
         del self._opened[session_id]
-        self._agents[opened.agent.name].sessions -= 1
+        self.agents.let_go(opened.agent.name)
         if mode == "detach" and not opened.passing:
             return
         if mode == "after_turn":
@@ -568,29 +454,13 @@ class SessionPool:
         """
         store = self._store_of(session_id)
         records = await read_records(store, session_id, at)
-        seq = records[-1].seq
-        parent = await read_state(store, session_id, seq)
+        parent = await read_state(store, session_id, records[-1].seq)
         child = new_id if new_id is not None else self._new_id("s")
         self.ref(child)
-        made: list[Record] = [
-            SessionCreated(
-                agent=parent.agent,
-                user=parent.user,
-                model=parent.model,
-                cache_policy=parent.cache_policy,
-                labels=parent.labels,
-            ),
-            SessionForked(parent=session_id, parent_seq=seq),
-        ]
-        # A reference through a reference would grow into a chain; what is passing leaves none, and
-        # what a checkpoint stands for may be trimmed.
-        copied = any(isinstance(stored.record, SessionForked) for stored in records)
+        # What is passing leaves no records, and what a checkpoint stands for may be trimmed.
         trimmed = self._limits.retention_seconds is not None
-        if copied or trimmed or session_id in self._passing:
-            state = adopted(parent, child, seq)
-            state.last_seq = 2
-            made.append(Checkpoint(snapshot=snapshot_of(state)))
-        await self.ref(child).ask(BeginSession(tuple(made)))
+        made = fork_records(parent, records, child, copy=trimmed or session_id in self._passing)
+        await self.ref(child).ask(BeginSession(made))
         return child
 
     async def delete(self, session_id: str) -> None:
@@ -600,10 +470,10 @@ class SessionPool:
             NotFound: There is no such session.
             SessionOwned: Another process writes it.
         """
-        await self._copy_to_forks(session_id)
+        await self._parents.copy_to_forks(session_id)
         opened = self._opened.pop(session_id, None)
         if opened is not None:
-            self._agents[opened.agent.name].sessions -= 1
+            self.agents.let_go(opened.agent.name)
             self._desk.pins.pop(session_id, None)
         await self.ref(session_id).ask(RemoveSession())
 
@@ -626,48 +496,9 @@ class SessionPool:
                 removed += 1
         return removed
 
-    async def _copy_to_forks(self, parent: str) -> None:
-        after = ""
-        while entries := await self._store.list(after=after, limit=1000):
-            after = entries[-1].session
-            for entry in entries:
-                if entry.checkpoint_seq == 0 and entry.session != parent:
-                    await self._copy_to(entry.session, parent)
-
-    async def _copy_to(self, child: str, parent: str) -> None:
-        if await self._parent_of(child) == parent:
-            with contextlib.suppress(NotFound):  # it is gone, and needs nothing any more
-                await self.ref(child).ask(KeepWhole())
-
-    async def _parent_of(self, session_id: str) -> str:
-        """Return what a session begins with; it never changes, so each is looked at once."""
-        known = self._parents.get(session_id)
-        if known is not None:
-            return known
-        try:
-            records = await self._store.read(session_id)
-        except NotFound:
-            return ""
-        forked = records[1].record if len(records) > 1 else None
-        parent = forked.parent if isinstance(forked, SessionForked) else ""
-        self._remember_parent(session_id, parent)
-        return parent
-
-    def _remember_parent(self, session_id: str, parent: str) -> None:
-        self._parents[session_id] = parent
-        while len(self._parents) > PARENTS_MAX:
-            del self._parents[next(iter(self._parents))]
-
 
 def _routed() -> Any:
     raise AssertionError("a route makes its own factory")
-
-
-def _name_taken(name: str) -> Conflict:
-    return Conflict(
-        f"Another agent is called {name!r} in this runtime.",
-        remedy="Give each definition a name of its own, or close its sessions first.",
-    )
 
 
 def _other_agent(session_id: str, name: str) -> Conflict:

@@ -497,7 +497,8 @@ class SessionActor(Actor[Any]):
                 f"{message.approval} is about a {pending.about}; it cannot be {message.decision}.",
                 remedy="A call is approved or denied; a question is answered or denied.",
             )
-        decided = await turns.decide(
+        decided = await turns.questions.decide(
+            turns,
             ApprovalDecided(
                 turn=pending.turn,
                 approval=message.approval,
@@ -505,7 +506,7 @@ class SessionActor(Actor[Any]):
                 answer=message.answer,
                 by=message.by,
                 note=message.note,
-            )
+            ),
         )
         if not decided:
             raise self._not_pending(message.approval)

@@ -35,22 +35,21 @@ from actrio.errors import (
 )
 from actrio.feeds import Outlet, TurnFeed
 from actrio.journal import (
-    ApprovalAsked,
     ApprovalDecided,
     HistoryTrimmed,
     Record,
     StateChanged,
-    StepBegun,
     TurnEnded,
 )
-from actrio.messages import Decision, ToolCall, ToolMessage, ToolResult, TurnResult, UserMessage
+from actrio.messages import TurnResult
 from actrio.sessions._desk import STATE_BYTES_MAX, SessionDesk
 from actrio.sessions._fold import TERMINAL, result_of
 from actrio.sessions._journal import SessionJournal
 from actrio.sessions._line import TurnInLine
+from actrio.sessions._questions import Questions
 from actrio.sessions._sealing import cut_off, messages_beyond, sealed_calls
-from actrio.sessions._state import OpenCall, OpenTurn, SessionState
-from actrio.tools import Leave
+from actrio.sessions._state import OpenTurn, SessionState
+from actrio.sessions._turn_book import Book
 from actrio.wire import error_to_dict
 
 __all__ = ["SessionTurns"]
@@ -82,9 +81,7 @@ class SessionTurns:
         self.inside: dict[str, TurnInLine] = {}
         # Not to be called before somebody opens the session or says something.
         self.held: set[str] = set()
-        # What waiting calls and tools are woken by, and the answers to tools' questions.
-        self._asking: dict[str, trio.Event] = {}
-        self._answers: dict[str, tuple[Decision, str]] = {}
+        self.questions = Questions(desk.approval_seconds)
         # Somebody waits for the end of a turn that is put aside.
         self._waiters: dict[str, trio.Event] = {}
 
@@ -327,7 +324,7 @@ class SessionTurns:
                 turn=turn.id,
                 message=open_turn.message,
                 feed=feed,
-                book=_Book(self, turn),
+                book=Book(self, turn),
                 session=self.state.id,
                 first=(HistoryTrimmed(messages=gone, reason="window"),) if gone else (),
                 interrupted=_interrupted(open_turn),
@@ -434,82 +431,6 @@ class SessionTurns:
         )
         return [*expired, *sealed_calls(open_turn, reason), ended]
 
-    # -- a person ----------------------------------------------------------------------------------
-
-    async def permit(self, turn: TurnInLine, step: int, position: int, call: ToolCall) -> Leave:
-        """Ask a person whether a call may run, or return what was decided already."""
-
-        def shown() -> OpenCall:
-            # Looked up each time: a checkpoint puts equal ones in the place of all.
-            return self.state.open[turn.id].calls[position]
-
-        # After a restart a changed filter may want to run something else than was shown.
-        if not shown().approval or shown().asked != call:
-            await self._ask(
-                turn,
-                ApprovalAsked(
-                    turn=turn.id,
-                    approval=self._desk.new_id("a"),
-                    step=step,
-                    position=position,
-                    question=f"May the agent run {call.name}?",
-                    call=call,
-                ),
-            )
-        while shown().leave is None:
-            await self._heard(turn, shown().approval)
-        return Leave(shown().leave == "approved", by=shown().by, note=shown().note)
-
-    async def ask_person(self, turn: TurnInLine, asked: ApprovalAsked) -> str:
-        """Ask a person a tool's question and return the answer."""
-        approval = asked.approval
-        await self._ask(turn, asked)
-        while approval not in self._answers:
-            await self._heard(turn, approval)
-        decision, answer = self._answers.pop(approval)
-        if decision != "answered":
-            raise InvalidRequest(
-                f"The person did not answer ({decision}).", remedy="Go on without."
-            )
-        return answer
-
-    async def _ask(self, turn: TurnInLine, record: ApprovalAsked) -> None:
-        # Told to nobody before it is certain to be found again.
-        await self.write(record, sync=True)
-        await self._feed.settle(turn.id)
-
-    async def _heard(self, turn: TurnInLine, approval: str) -> None:
-        """Wait for a decision; put the turn aside where only a person can move it for a while."""
-        event = self._asking.setdefault(approval, trio.Event())
-        with trio.move_on_after(self._desk.approval_seconds):
-            await event.wait()
-            return
-        calls = self.state.open[turn.id].calls
-        # One that is decided is on its way: it must not be stopped between record and run.
-        stands = (call.result is not None or (call.waits and call.leave is None) for call in calls)
-        if not turn.owned and all(stands):
-            turn.suspended = True
-            turn.scope.cancel(reason="waits for a person")
-            await trio.lowlevel.checkpoint()
-
-    async def decide(self, record: ApprovalDecided) -> bool:
-        """Write a person's decision and wake who waits for it; False if it came too late."""
-        about = self.state.pending[record.approval].about
-        if about == "question":
-            self._answers[record.approval] = (record.decision, record.answer)
-        try:
-            written = await self.write_made(
-                lambda: (record,) if record.approval in self.state.pending else (), sync=True
-            )
-        except BaseException:
-            self._answers.pop(record.approval, None)
-            raise
-        if not written:
-            self._answers.pop(record.approval, None)
-        if (event := self._asking.pop(record.approval, None)) is not None:
-            event.set()
-        return written
-
 
 def _only_cancelled(error: BaseException) -> bool:
     """Tell whether a cancel is all that came: out of nurseries it comes in groups."""
@@ -539,71 +460,3 @@ def _interrupted(turn: OpenTurn) -> Interrupted | None:
         {place: each.result for place, each in enumerate(turn.calls) if each.result is not None},
         turn.corrections,
     )
-
-
-class _Book:
-    """One turn's way to its session (`TurnBook` of the agents room)."""
-
-    __slots__ = ("_turn", "_turns")
-
-    def __init__(self, turns: SessionTurns, turn: TurnInLine) -> None:
-        self._turns = turns
-        self._turn = turn
-
-    async def write(self, *records: Record, sync: bool = False) -> None:
-        await self._turns.write(*records, sync=sync)
-
-    async def settle(self) -> None:
-        await self._turns.settle(self._turn.id)
-
-    async def begin_step(self, before: Sequence[Record], step: StepBegun) -> Sequence[UserMessage]:
-        taken: list[OpenTurn] = []
-
-        def records() -> Sequence[Record]:
-            taken[:] = self._turns.state.steering(self._turn.id)
-            names = tuple(each.id for each in taken)
-            return (*before, attrs.evolve(step, taken=names))
-
-        await self._turns.write_made(records)
-        return [each.message for each in taken if each.message is not None]
-
-    def kept(self, results: tuple[ToolResult, ...]) -> tuple[ToolResult, ...]:
-        added = self._turns.state.open[self._turn.id].added
-        last = added[-1] if added else None
-        return last.results if isinstance(last, ToolMessage) else results
-
-    @property
-    def steered(self) -> bool:
-        return bool(self._turns.state.steering(self._turn.id))
-
-    async def permit(self, step: int, position: int, call: ToolCall) -> Leave:
-        return await self._turns.permit(self._turn, step, position, call)
-
-    async def ask_person(
-        self,
-        step: int,
-        position: int,
-        call: ToolCall,
-        question: str,
-        choices: tuple[str, ...],
-    ) -> str:
-        asked = ApprovalAsked(
-            turn=self._turn.id,
-            approval=self._turns.new_id("a"),
-            step=step,
-            position=position,
-            about="question",
-            question=question,
-            choices=choices,
-            call=call,
-        )
-        return await self._turns.ask_person(self._turn, asked)
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        return dict(self._turns.state.values)
-
-    async def change_state(
-        self, values: Mapping[str, Any], *, remove: Sequence[str] = (), by: str
-    ) -> Mapping[str, Any]:
-        return await self._turns.change_state(values, remove=remove, by=by)

@@ -161,9 +161,11 @@ async def test_another_host_makes_room(serving, open_client, library, until):
     limits = {"connections_max": 1, "kept_max": 1}
     async with serving(WHOLE) as one, serving(WHOLE) as other:
         async with open_client(library, **limits) as client:
-            await client.get(one.url)
-            await client.get(other.url)
+            assert (await client.get(one.url)).content == b"hi"
+            assert one.open == 1
+            assert (await client.get(other.url)).content == b"hi"
             await until(lambda: one.open == 0)
+            assert other.open == 1
 
 
 async def test_closing_the_client_closes_all(serving, open_client, library, until):
