@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from actrio.agents._agent import AgentActor as AgentActor
     from actrio.agents._agent import OpenModel as OpenModel
     from actrio.agents._agent import Prepared as Prepared
+    from actrio.agents._agent import ToolSwitches as ToolSwitches
     from actrio.agents._book import Interrupted as Interrupted
     from actrio.agents._book import TurnBook as TurnBook
     from actrio.agents._definition import Agent as Agent
@@ -21,7 +22,7 @@ else:
     __getattr__, __dir__, __all__ = open_door(
         __name__,
         {
-            "_agent": "AgentActor OpenModel Prepared",
+            "_agent": "AgentActor OpenModel Prepared ToolSwitches",
             "_book": "Interrupted TurnBook",
             "_definition": "Agent OutputType",
             "_items": "call_item message_item",

@@ -1,7 +1,8 @@
 """The agent actor: owner of a definition and of its tool switches.
 
-Sessions ask it at the start of each turn, so a switched tool counts from the next turn on and two
-sessions of one agent share nothing but this.
+A turn begins with what the actor made of both (`Prepared`). That is a value, good until a switch
+changes, so it is kept where turns begin and asked for again only then: a switched tool counts from
+the next turn on, and two sessions of one agent share nothing but this.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from actrio.filters import Filter
 from actrio.messages import ModelInput, PrepareTurn, SetTool
 from actrio.tools import ToolBox
 
-__all__ = ["AgentActor", "OpenModel", "Prepared"]
+__all__ = ["AgentActor", "OpenModel", "Prepared", "ToolSwitches"]
 
 OpenModel = Callable[[str], Awaitable[tuple[Ref[ModelInput], str]]]
 """Returns the connection that serves a model string, and the provider's name for the model."""
@@ -35,6 +36,15 @@ class Prepared:
     filters: tuple[Filter, ...]
 
 
+@attrs.define(slots=True, eq=False)
+class ToolSwitches:
+    """An agent's disabled tools. Its actor replaces the set, and nobody else does; anybody may see by
+    its identity whether it did.
+    """
+
+    off: frozenset[str] = frozenset()
+
+
 class AgentActor(Actor[PrepareTurn | SetTool]):
     """Answers `PrepareTurn` with a `Prepared`; obeys `SetTool`.
 
@@ -43,7 +53,7 @@ class AgentActor(Actor[PrepareTurn | SetTool]):
         tools: Its tools, with the limits that all its sessions share.
         filters: The runtime's filters; the agent's own stand inside them.
         open_model: Finds the provider connection.
-        switched_off: Names of disabled tools; lives behind the factory, so a restart keeps it.
+        switches: Its disabled tools; lives behind the factory, so a restart keeps them.
     """
 
     def __init__(
@@ -52,19 +62,19 @@ class AgentActor(Actor[PrepareTurn | SetTool]):
         tools: ToolBox,
         filters: tuple[Filter, ...],
         open_model: OpenModel,
-        switched_off: set[str],
+        switches: ToolSwitches,
     ) -> None:
         self._agent = agent
         self._tools = tools
         self._filters = (*filters, *agent.filters)
         self._open_model = open_model
-        self._switched_off = switched_off
+        self._switches = switches
 
     async def receive(self, message: PrepareTurn | SetTool, _ctx: Context) -> Any:
         match message:
             case PrepareTurn():
                 connection, model = await self._open_model(self._agent.model)
-                tools = self._tools.with_disabled(frozenset(self._switched_off))
+                tools = self._tools.with_disabled(self._switches.off)
                 return Prepared(self._agent, tools, connection, model, self._filters)
             case SetTool(name, enabled):
                 known = [each.spec.name for each in self._agent.tools]
@@ -73,5 +83,6 @@ class AgentActor(Actor[PrepareTurn | SetTool]):
                         f"Agent {self._agent.name} has no tool {name!r}.",
                         remedy=f"It has {', '.join(known) or 'none'}.",
                     )
-                (self._switched_off.discard if enabled else self._switched_off.add)(name)
+                off = self._switches.off
+                self._switches.off = off - {name} if enabled else off | {name}
                 return None

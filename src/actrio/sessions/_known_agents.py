@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from actrio.actors import ActorSystem, ChildSpec, MailboxSpec, Ref, SupervisorRef, SupervisorSpec
-from actrio.agents import Agent, AgentActor, OpenModel, Prepared
+from actrio.agents import Agent, AgentActor, OpenModel, Prepared, ToolSwitches
 from actrio.errors import Conflict, NotFound
 from actrio.filters import Filter
 from actrio.messages import PrepareTurn, SetTool
@@ -25,7 +25,11 @@ are made up per request, those without an open session make room."""
 class _KnownAgent:
     agent: Agent
     ref: Ref[PrepareTurn | SetTool]
+    switches: ToolSwitches
     sessions: int = 0  # open ones
+    # What its actor answered last, and the switches that it had then.
+    prepared: Prepared | None = None
+    prepared_for: frozenset[str] | None = None
 
 
 class KnownAgents:
@@ -101,9 +105,17 @@ class KnownAgents:
 
     async def prepare(self, name: str) -> Prepared:
         """Return what a turn of that agent begins with."""
-        ref = await self.actor(self.definition(name))
-        prepared: Prepared = await ref.ask(PrepareTurn())
-        return prepared
+        agent = self.definition(name)
+        known = self._known.get(name)
+        if known is None or known.agent is not agent:
+            await self.actor(agent)
+            known = self._known[name]
+        off = known.switches.off
+        if known.prepared is None or known.prepared_for is not off:
+            # Noted with the switches from before: one that changes meanwhile is asked about again.
+            known.prepared = await known.ref.ask(PrepareTurn())
+            known.prepared_for = off
+        return known.prepared
 
     def hold(self, name: str) -> None:
         """One more session of it is open, so it makes room for no other."""
@@ -133,17 +145,17 @@ class KnownAgents:
             await self._forget(agent.name)
         if len(self._known) >= AGENTS_MAX:
             await self._forget_unused()
-        switched_off: set[str] = set()
+        switches = ToolSwitches()
         box = ToolBox(agent.tools, limits=self._tool_limits)
         spec = ChildSpec(
             agent.name,
-            lambda: AgentActor(agent, box, self._filters, self._open_model, switched_off),
+            lambda: AgentActor(agent, box, self._filters, self._open_model, switches),
             accepts=(PrepareTurn, SetTool),
             # Every turn of every session of this agent begins with one question to it.
             mailbox=MailboxSpec(capacity=1024),
         )
         ref = await self._system.spawn(spec, under=self._under)
-        self._known[agent.name] = _KnownAgent(agent, ref)
+        self._known[agent.name] = _KnownAgent(agent, ref, switches)
         return ref
 
     async def _forget(self, name: str) -> None:

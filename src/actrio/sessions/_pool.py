@@ -372,7 +372,8 @@ class SessionPool:
                 return  # somebody has opened it meanwhile, and holds it
         self._going[session_id] = opened.ref
         try:
-            if session_id in self._desk.live:
+            state = self._desk.live.get(session_id)
+            if state is not None and state.open:
                 with contextlib.suppress(ActrioError):  # where it cannot be told, it is stopped
                     await opened.ref.ask(StopTurns())
             with contextlib.suppress(ActorStopped):  # with the whole tree
