@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from actrio.runtime import StoreSettings as StoreSettings
     from actrio.runtime import load_settings as load_settings
     from actrio.runtime import open_runtime as open_runtime
+    from actrio.runtime import tune_collector as tune_collector
     from actrio.sessions import Session as Session
     from actrio.sessions import Turn as Turn
     from actrio.telemetry import configure_logging as configure_logging
@@ -110,7 +111,7 @@ else:
             "TurnResult TurnStarted Usage UserMessage",
             "providers": "ConnectionLimits ProviderSettings",
             "providers.local": "LocalSettings",
-            "runtime": "Limits Runtime Settings StoreSettings load_settings open_runtime",
+            "runtime": "Limits Runtime Settings StoreSettings load_settings open_runtime tune_collector",
             "sessions": "Session Turn",
             "telemetry": "configure_logging",
             "tools": "Tool ToolContext tool",

@@ -302,8 +302,16 @@ act = st.tuples(
 )
 
 
+def survivable(acts):
+    """Tell whether the session lives: a fourth crash in a row would be its last."""
+    return [kind for kind, _ in acts].count("crash") <= 3
+
+
 @settings(max_examples=15, deadline=None)
-@given(listeners=st.lists(listener, min_size=1, max_size=4), acts=st.lists(act, max_size=8))
+@given(
+    listeners=st.lists(listener, min_size=1, max_size=4),
+    acts=st.lists(act, max_size=8).filter(survivable),
+)
 def test_every_listener_of_a_live_session_gets_each_recorded_event_once(listeners, acts):
     """Whatever the session goes through and however slowly they read."""
 

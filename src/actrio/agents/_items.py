@@ -18,7 +18,6 @@ from actrio.messages import (
     AttemptSuperseded,
     Delta,
     ItemCompleted,
-    ItemDelta,
     ItemKind,
     ItemStarted,
     RefusalDelta,
@@ -54,8 +53,8 @@ class Items:
         self._feed = feed
         self._step = 0
         self.attempt = 1
-        # Begun and not completed, with the text so far; at most one of each kind.
-        self._open: dict[ItemKind, StringIO] = {}
+        # Begun and not completed, with name and text so far; at most one of each kind.
+        self._open: dict[ItemKind, tuple[str, StringIO]] = {}
 
     def begin_step(self, step: int) -> None:
         """What follows belongs to ``step``."""
@@ -64,6 +63,10 @@ class Items:
 
     async def hear(self, batch: Sequence[Delta]) -> None:
         """Tell of what one read brought; text beside text is told as one delta."""
+        if len(batch) == 1 and type(delta := batch[0]) is TextDelta:  # as nearly always
+            if delta.text:
+                await self._tell_delta("message", delta.text)
+            return
         kind: ItemKind | None = None
         pieces: list[str] = []
         for delta in batch:
@@ -92,12 +95,12 @@ class Items:
         return message_item(self._turn, self._step, kind, self.attempt)
 
     async def _tell_delta(self, kind: ItemKind, text: str) -> None:
-        item = self._name(kind)
-        if kind not in self._open:
-            self._open[kind] = StringIO()
-            await self._feed.tell(ItemStarted, item=item, kind=kind)
-        self._open[kind].write(text)
-        await self._feed.tell(ItemDelta, item=item, kind=kind, text=text, attempt=self.attempt)
+        begun = self._open.get(kind)
+        if begun is None:
+            begun = self._open[kind] = (self._name(kind), StringIO())
+            await self._feed.tell(ItemStarted, item=begun[0], kind=kind)
+        begun[1].write(text)
+        await self._feed.tell_delta(begun[0], kind, text, self.attempt)
 
     async def expect(self, message: AssistantMessage) -> None:
         """Get ready for the record of a finished call: begin what was never heard, and end live
@@ -116,10 +119,10 @@ class Items:
         """A model call begins; what an earlier attempt of the same step showed is superseded."""
         if not self._open:
             return
-        for kind, told in self._open.items():
+        for kind, (name, told) in self._open.items():
             await self._feed.tell(
                 ItemCompleted,
-                item=self._name(kind),
+                item=name,
                 kind=kind,
                 status="superseded",
                 text=told.getvalue(),
