@@ -45,7 +45,8 @@ types: $(TSTAMP) ## mypy --strict
 
 unit: $(TSTAMP) ## the tests
 	@$(BIN)/actrio model install smollm2 --quiet
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not alone"
+	@$(BIN)/python -m pytest -q -m alone
 
 matrix: ## the tests on each of Python 3.11, 3.12 and 3.13 that is installed
 	@for version in 3.11 3.12 3.13; do \

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone  # acpx waits a few seconds for its own processes, and no longer
+
 HERE = Path(__file__).resolve().parent
 
 KINDS = ["allow_once", "allow_always", "reject_once", "reject_always"]
