@@ -51,20 +51,22 @@ class LogFile(io.TextIOBase):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = self._opened()
-        except OSError as error:
-            raise ConfigError(
-                f"The log {path} cannot be written: {error.strerror}.",
-                remedy="Name another file with --log-file.",
-            ) from error
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._unsaid = self.dropped_lines = 0
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._write_all, name="actrio log", daemon=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = self._opened()
+        except OSError as error:
+            # Python closes it once more when it lets it go.
+            super().close()
+            raise ConfigError(
+                f"The log {path} cannot be written: {error.strerror}.",
+                remedy="Name another file with --log-file.",
+            ) from error
         self._thread.start()
 
     def _opened(self) -> int:
@@ -91,6 +93,8 @@ class LogFile(io.TextIOBase):
 
     def close(self) -> None:
         """Write what is queued, as far as the disk does so at once, and end."""
+        if self.closed:
+            return
         with self._changed:
             self._closing = True
             self._changed.notify()
