@@ -123,6 +123,30 @@ def test_a_turn_has_ended_when_it_was_told_so_exactly_once(stream, kind):
     assert read.ending().kind == kind
 
 
+@pytest.mark.parametrize("pieces", [(), ("wo",), ("wo", "rds")])
+async def test_what_came_whole_from_the_journal_was_heard(pieces):
+    """A reader that was behind gets an item in the place of its pieces; it counts once."""
+    heard = Listener(Asked("x", 0.0), Histogram())
+    read = EventReading(heard)
+    for piece in pieces:
+        delta = b'{"turn":"t","kind":"message","text":"%b"}' % piece.encode()
+        read.feed(b"event: item.delta\ndata: " + delta + b"\n\n")
+    whole = b'{"turn":"t","kind":"message","status":"completed","text":"words"}'
+    for _ in range(2):  # of two steps
+        read.feed(b"event: item.completed\ndata: " + whole + b"\n\n")
+    assert heard.chars == 10
+
+
+async def test_what_was_superseded_is_not_heard_again():
+    """Its pieces were shown and stay counted; the attempt after it is told by its own."""
+    heard = Listener(Asked("x", 0.0), Histogram())
+    heard.text("wor")
+    heard.whole("")
+    heard.text("words")
+    heard.whole("words")
+    assert heard.chars == 8
+
+
 def test_a_refusal_that_is_no_problem_is_told_by_its_beginning():
     """A proxy's page in the service's place."""
     refused = Refused(502, b"<html>Bad gateway</html>")

@@ -27,7 +27,7 @@ __all__ = ["Asking", "EventReading", "Refused", "Talk"]
 
 _EVENTS: Final = msgspec.json.Decoder(WireEvent)
 
-_HEARD: Final = TERMINALS | {"turn.started", "item.delta"}
+_HEARD: Final = TERMINALS | {"turn.started", "item.delta", "item.completed"}
 
 REFUSAL_BYTES_MAX: Final = 65_536
 """Of the body of a refusal: a problem is a few hundred bytes."""
@@ -193,6 +193,9 @@ class EventReading:
             if event.event == "item.delta":
                 if told.kind == "message":
                     self._heard.text(told.text)
+            elif event.event == "item.completed":
+                if told.kind == "message":
+                    self._heard.whole("" if told.status == "superseded" else told.text)
             elif event.event in TERMINALS:
                 self._terminals += 1
                 self._result = told.result

@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from actrio.errors import ActorStopped, ActrioError, Conflict
-from actrio.messages import TERMINAL_EVENTS, ItemDelta, TurnResult
+from actrio.messages import TERMINAL_EVENTS, ItemCompleted, ItemDelta, TurnResult
 from actrio.runtime import Agent, Runtime, Session, open_runtime
 from actrio.stress._provider import SCRIPTED, ScriptedProcess, faulty, scripted_process
 from actrio.stress._served import PROVIDER, folder_figures, served_model, settings_of
@@ -225,6 +225,9 @@ async def _turn(session: Session, asked: Asked, heard: Listener) -> Ending:
                     heard.text(event.text)
                     if heard.slow:
                         await heard.pace()
+            elif isinstance(event, ItemCompleted):
+                if event.kind == "message":
+                    heard.whole("" if event.status == "superseded" else event.text)
             elif isinstance(event, TERMINAL_EVENTS):
                 terminals += 1
             if heard.leaves:

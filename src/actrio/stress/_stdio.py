@@ -288,6 +288,9 @@ class _Seat:
             if event.type == "item.delta":
                 if event.kind == "message":
                     heard.text(event.text)
+            elif event.type == "item.completed":
+                if event.kind == "message":
+                    heard.whole("" if event.status == "superseded" else event.text)
             elif event.type in TERMINALS:
                 return ending_of(event.result or WireResult())
             if heard.leaves and not left:

@@ -76,7 +76,17 @@ class Listener:
         gaps: Where gaps between pieces are counted.
     """
 
-    __slots__ = ("_gaps", "_leave_at", "begun", "chars", "first", "last", "pieces", "slow")
+    __slots__ = (
+        "_gaps",
+        "_leave_at",
+        "_of_item",
+        "begun",
+        "chars",
+        "first",
+        "last",
+        "pieces",
+        "slow",
+    )
 
     def __init__(self, asked: Asked, gaps: Histogram) -> None:
         self._gaps = gaps if asked.fate.unharmed and asked.counted else None
@@ -87,6 +97,7 @@ class Listener:
         self.last = 0.0
         self.pieces = 0
         self.chars = 0
+        self._of_item = 0  # characters of the item that is being told
 
     def begins(self) -> None:
         """The request is sent now."""
@@ -102,6 +113,17 @@ class Listener:
         self.last = now
         self.pieces += 1
         self.chars += len(piece)
+        self._of_item += len(piece)
+
+    def whole(self, text: str) -> None:
+        """An item has ended as ``text``: what no piece told of it comes with it.
+
+        A reader that was behind gets whole items from the journal, in the place of their pieces.
+        """
+        rest = text[self._of_item :]
+        if rest:
+            self.text(rest)
+        self._of_item = 0
 
     @property
     def leaves(self) -> bool:
