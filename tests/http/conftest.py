@@ -114,7 +114,7 @@ def node_modules():
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed")
     folder = ROOT / ".venv" / "node"
-    wanted = ("openai@7", "eventsource@5")
+    wanted = ("openai@7", "eventsource@5", "autocannon@8")
     if not all((folder / "node_modules" / each.partition("@")[0]).is_dir() for each in wanted):
         folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(

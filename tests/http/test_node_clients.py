@@ -8,6 +8,8 @@ import pytest
 import trio
 
 from actrio.agents import Agent
+from actrio.filters import before_model
+from actrio.messages import ModelInput
 
 OPENAI = """
 import OpenAI from "openai";
@@ -56,6 +58,20 @@ source.addEventListener("error", (event) => {
     console.log(JSON.stringify({seen, opened, code: event.code ?? null}));
   }
 });
+"""
+
+
+AUTOCANNON = """
+import autocannon from "autocannon";
+const body = JSON.stringify(
+  {model: "scripted:echo", messages: [{role: "user", content: "Say this."}]});
+const found = await autocannon({
+  url: process.argv[2] + "/chat/completions", method: "POST", body, connections: 20, amount: 400,
+  headers: {"content-type": "application/json"},
+  verifyBody: (told) => JSON.parse(told).choices[0].message.content === "Say this.",
+});
+console.log(JSON.stringify({answered: found["2xx"], others: found.non2xx, errors: found.errors,
+  timeouts: found.timeouts, mismatches: found.mismatches}));
 """
 
 
@@ -138,3 +154,17 @@ async def cut_twice(service, cut_after_bytes, task_status):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, carry, listeners)
         task_status.started(listeners[0].socket.getsockname()[1])
+
+
+async def test_an_independent_load_tool_counts_what_we_count(serving, node_modules, tmp_path):
+    """Twenty connections of autocannon: each of its requests is one whole, right answer."""
+    called: list[str] = []
+
+    @before_model
+    def count(call: ModelInput) -> None:
+        called.append(call.caller)
+
+    async with serving(filters=[count]) as service:
+        found = await run_node(node_modules, tmp_path, AUTOCANNON, f"{service.url}/v1")
+    assert found == {"answered": 400, "others": 0, "errors": 0, "timeouts": 0, "mismatches": 0}
+    assert len(called) == len(set(called)) == 400  # each in a session of its own
