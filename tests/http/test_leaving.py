@@ -53,7 +53,8 @@ async def test_an_idle_connection(serving, way):
     async with serving() as service:
         stream = await service.raw()
         await stream.send_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        await stream.receive_some(4096)
+        assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 200 ")
+        assert service.app.desk.connections["open"] == 1
         await leave(stream, way)
         await until(lambda: not service.app.desk.connections["open"])
         await stream.aclose()

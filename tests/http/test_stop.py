@@ -77,6 +77,7 @@ async def test_a_client_that_does_not_read_does_not_delay_the_end(serving, reque
         }
         await chat.send_all(request_bytes("POST", "/v1/chat/completions", body))
         await trio.sleep(0.5)
+        assert service.app.desk.facade_turns, "it is in the middle of a stream that nobody takes"
         service.server.stop()
         # Drain, cut, and the time that a cancelled turn may take to write its ending.
         with trio.fail_after(10):

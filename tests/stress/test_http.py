@@ -13,6 +13,7 @@ from actrio.http import HttpSettings, http_app, listen_http, serve_http
 from actrio.runtime import Limits, Settings, open_runtime
 from actrio.stress import Chaos, Histogram, StressPlan, closed, stress
 from actrio.stress._http_wire import EventReading, Refused
+from actrio.stress._stdio_wire import WireEvent
 from actrio.stress._turns import Asked, Listener
 
 MODEL = "scripted:tokens?ttft=10ms&itl=2ms&tokens=20"
@@ -141,9 +142,9 @@ async def test_what_was_superseded_is_not_heard_again():
     """Its pieces were shown and stay counted; the attempt after it is told by its own."""
     heard = Listener(Asked("x", 0.0), Histogram())
     heard.text("wor")
-    heard.whole("")
+    heard.completed(WireEvent(kind="message", status="superseded", text="wor"))
     heard.text("words")
-    heard.whole("words")
+    heard.completed(WireEvent(kind="message", status="completed", text="words"))
     assert heard.chars == 8
 
 

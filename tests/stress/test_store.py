@@ -20,14 +20,12 @@ from actrio.stress._turns import Asked, Ending, Listener
 MODEL = "scripted:tokens?ttft=10ms&itl=2ms&tokens=20"
 
 
-def folders():
-    return set(Path(tempfile.gettempdir()).glob("actrio-stress-*"))
-
-
 @pytest.mark.parametrize("target", ["inproc", "stdio:", "http:"])
-async def test_an_embedded_store_is_measured_checked_and_removed(run_plan, target):
+async def test_an_embedded_store_is_measured_checked_and_removed(
+    run_plan, target, tmp_path, monkeypatch
+):
     """Sessions are named then; what is written stands in the report, and the folder is gone."""
-    before = folders()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     report = await run_plan(target=target, store="embedded", seconds=0.8, allow_saturated=True)
     assert report["verdict"]["exit"] == 0, report["verdict"]
     journal = report["journal"]
@@ -38,7 +36,7 @@ async def test_an_embedded_store_is_measured_checked_and_removed(run_plan, targe
     if target == "inproc":
         assert journal["sessions"] >= 5
         assert journal["problems"] == 0
-    assert folders() <= before
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_store_in_memory_keeps_nothing_of_closed_sessions(run_plan):

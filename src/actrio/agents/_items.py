@@ -18,6 +18,7 @@ from actrio.messages import (
     AttemptSuperseded,
     Delta,
     ItemCompleted,
+    ItemDelta,
     ItemKind,
     ItemStarted,
     RefusalDelta,
@@ -100,7 +101,7 @@ class Items:
             begun = self._open[kind] = (self._name(kind), StringIO())
             await self._feed.tell(ItemStarted, item=begun[0], kind=kind)
         begun[1].write(text)
-        await self._feed.tell_delta(begun[0], kind, text, self.attempt)
+        await self._feed.tell(ItemDelta, item=begun[0], kind=kind, text=text, attempt=self.attempt)
 
     async def expect(self, message: AssistantMessage) -> None:
         """Get ready for the record of a finished call: begin what was never heard, and end live

@@ -153,7 +153,7 @@ async def _many_turns(
             crowd = Crowd(runtime, agent, sessions=sessions, seconds=seconds)
             await crowd.run(partial(_show, outlet, _Pace()))
         statistics = runtime.statistics()  # after the end, so that the end counts too
-        server = await process.statistics(closed=True)
+        server = await process.settled(closed=True)
     if outlet.err_is_tty:
         await outlet.remark("")
     return _Report(

@@ -30,9 +30,6 @@ BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 
 P = TypeVar("P", bound="Pending")
 
-NOT_WAITING: Final = (0, 0)
-"""Of records that say nothing of approvals: nearly all."""
-
 
 class Pending(Protocol):
     """One append, trim or removal that waits."""
@@ -74,18 +71,6 @@ class Commit:
 
 def choose(waiting: deque[P]) -> tuple[list[P], int]:
     """Take the next batch off the front of what waits; return it and the size of its bodies."""
-    if len(waiting) <= BATCH_ITEMS_MAX:
-        size_bytes = sum([len(one.body) for one in waiting])
-        if size_bytes <= BATCH_BYTES_MAX:
-            chosen = list(waiting)
-            waiting.clear()
-            for one in chosen:
-                one.taken = True
-            return chosen, size_bytes
-    return _choose_some(waiting)
-
-
-def _choose_some(waiting: deque[P]) -> tuple[list[P], int]:
     chosen: list[P] = []
     size_bytes = 0
     while waiting and len(chosen) < BATCH_ITEMS_MAX:
@@ -194,9 +179,8 @@ def _append(
         prev, before, first, checkpoint, _, _, waiting, born, created = entry
     if pending.checkpoint >= 0:
         checkpoint = before + 1 + pending.checkpoint
-    if pending.waiting is not NOT_WAITING:
-        change, least = pending.waiting
-        waiting = max(waiting + change, least)
+    change, least = pending.waiting
+    waiting = max(waiting + change, least)
     count = pending.count
     head, tail, crc = heads.pieces(
         pending.session,

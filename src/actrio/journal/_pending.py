@@ -9,7 +9,6 @@ from typing import Any, Final
 import trio
 
 from actrio.errors import ActrioError, InvalidRequest, LimitExceeded, StorageError
-from actrio.journal._batch import NOT_WAITING
 from actrio.journal._frames import FrameKind
 from actrio.journal._records import (
     ApprovalAsked,
@@ -28,7 +27,7 @@ APPEND_BYTES_MAX: Final = 32 * 1024 * 1024
 
 
 _COUNTED: Final = frozenset({Checkpoint.kind, ApprovalAsked.kind, ApprovalDecided.kind})
-_NOT_COUNTED: Final = (-1, NOT_WAITING)
+_NOT_COUNTED: Final = (-1, (0, 0))
 
 
 class Waiting:

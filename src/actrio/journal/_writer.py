@@ -56,7 +56,6 @@ class Writer:
         self.durability: Durability = durability
         self._batch_seconds = batch_seconds
         self.room = Room(WAITING_ITEMS_MAX, WAITING_BYTES_MAX)
-        self._taken_back = self._take_back  # bound once, not for each append
         self._waiting: deque[Waiting] = deque()
         self._requests: deque[Request] = deque()
         self._work = Slot()
@@ -103,10 +102,9 @@ class Writer:
             raise again(self.ended)
         if not self.room.take_nowait(len(waiting.body)):
             return False
-        waiting.take_back = self._taken_back
+        waiting.take_back = self._take_back
         self._waiting.append(waiting)
-        if self._work.parked is not None:
-            self._work.wake()
+        self._work.wake()
         return True
 
     async def accept(self, waiting: Waiting) -> None:

@@ -105,11 +105,7 @@ class KnownAgents:
 
     async def prepare(self, name: str) -> Prepared:
         """Return what a turn of that agent begins with."""
-        agent = self.definition(name)
-        known = self._known.get(name)
-        if known is None or known.agent is not agent:
-            await self.actor(agent)
-            known = self._known[name]
+        known = await self._used(self.definition(name))
         off = known.switches.off
         if known.prepared is None or known.prepared_for is not off:
             # Noted with the switches from before: one that changes meanwhile is asked about again.
@@ -131,15 +127,18 @@ class KnownAgents:
         Raises:
             Conflict: Another definition has that name.
         """
-        if (known := self._known.get(agent.name)) is not None and known.agent is agent:
-            return known.ref
-        async with self._starting:
-            return await self._actor(agent)
+        return (await self._used(agent)).ref
 
-    async def _actor(self, agent: Agent) -> Ref[PrepareTurn | SetTool]:
+    async def _used(self, agent: Agent) -> _KnownAgent:
+        if (known := self._known.get(agent.name)) is not None and known.agent is agent:
+            return known
+        async with self._starting:
+            return await self._started(agent)
+
+    async def _started(self, agent: Agent) -> _KnownAgent:
         if (known := self._known.get(agent.name)) is not None:
             if known.agent == agent:
-                return known.ref
+                return known
             if known.sessions:
                 raise _name_taken(agent.name)
             await self._forget(agent.name)
@@ -155,8 +154,8 @@ class KnownAgents:
             mailbox=MailboxSpec(capacity=1024),
         )
         ref = await self._system.spawn(spec, under=self._under)
-        self._known[agent.name] = _KnownAgent(agent, ref, switches)
-        return ref
+        known = self._known[agent.name] = _KnownAgent(agent, ref, switches)
+        return known
 
     async def _forget(self, name: str) -> None:
         await self._system.stop(self._known.pop(name).ref)

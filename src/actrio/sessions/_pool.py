@@ -9,12 +9,7 @@ from typing import Any, Final, Literal
 import attrs
 import trio
 
-from actrio.actors import (
-    ActorSystem,
-    ChildSpec,
-    Ref,
-    RouteSpec,
-)
+from actrio.actors import ActorSystem, ChildSpec, Ref, RouteSpec
 from actrio.agents import Agent, OpenModel
 from actrio.errors import (
     ActorStopped,
@@ -28,11 +23,7 @@ from actrio.errors import (
 )
 from actrio.feeds import STALL_SECONDS
 from actrio.filters import Filter
-from actrio.journal import (
-    PassingStore,
-    Record,
-    SessionEntry,
-)
+from actrio.journal import PassingStore, Record, SessionEntry
 from actrio.messages import (
     AnswerApproval,
     CancelTurn,

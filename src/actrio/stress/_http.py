@@ -210,7 +210,7 @@ class _Http:
         return False
 
     async def ended(self) -> Mapping[str, int]:
-        return await self._provider.statistics() if self._provider else {}
+        return await self._provider.settled() if self._provider else {}
 
     async def stored(self) -> Mapping[str, int]:
         return await folder_figures(self.setup.folder)

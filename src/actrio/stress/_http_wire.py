@@ -194,8 +194,7 @@ class EventReading:
                 if told.kind == "message":
                     self._heard.text(told.text)
             elif event.event == "item.completed":
-                if told.kind == "message":
-                    self._heard.whole("" if told.status == "superseded" else told.text)
+                self._heard.completed(told)
             elif event.event in TERMINALS:
                 self._terminals += 1
                 self._result = told.result

@@ -125,7 +125,7 @@ class _InProcess:
         return True
 
     async def ended(self) -> Mapping[str, int]:
-        return await self._provider.statistics() if self._provider else {}
+        return await self._provider.settled() if self._provider else {}
 
     async def stored(self) -> Mapping[str, int]:
         figures = await folder_figures(self.setup.folder)
@@ -226,8 +226,7 @@ async def _turn(session: Session, asked: Asked, heard: Listener) -> Ending:
                     if heard.slow:
                         await heard.pace()
             elif isinstance(event, ItemCompleted):
-                if event.kind == "message":
-                    heard.whole("" if event.status == "superseded" else event.text)
+                heard.completed(event)
             elif isinstance(event, TERMINAL_EVENTS):
                 terminals += 1
             if heard.leaves:

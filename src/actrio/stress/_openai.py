@@ -124,7 +124,7 @@ class _OpenAi:
         return False
 
     async def ended(self) -> Mapping[str, int]:
-        return await self._provider.statistics(closed=True) if self._provider else {}
+        return await self._provider.settled(closed=True) if self._provider else {}
 
     async def stored(self) -> Mapping[str, int]:
         await trio.lowlevel.checkpoint()

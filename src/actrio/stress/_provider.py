@@ -43,15 +43,25 @@ class ScriptedProcess:
         """Wait until it tells its port."""
         self.base_url = f"http://127.0.0.1:{(await self._told())['port']}/v1"
 
-    async def statistics(self, *, closed: bool = False) -> Mapping[str, int]:
-        """Return what it has seen; with ``closed`` it is asked until no connection is open."""
+    async def settled(self, *, closed: bool = False) -> Mapping[str, int]:
+        """Return what it has seen, once no stream is open; with ``closed``, no connection either.
+
+        It hears of a reader that has left, and of an answer's end, a moment after the reader. What
+        is still open after `CLOSE_SECONDS` is told as open.
+        """
         deadline = trio.current_time() + CLOSE_SECONDS
         while True:
-            await self._stdin.send_all(b"\n")
-            told: Mapping[str, int] = await self._told()
-            if not closed or not told["connections_open"] or trio.current_time() > deadline:
+            told = await self.statistics()
+            left = told["connections_open"] if closed else told["streams_open"]
+            if not left or trio.current_time() > deadline:
                 return told
             await trio.sleep(0.02)
+
+    async def statistics(self) -> Mapping[str, int]:
+        """Return what it has seen until now."""
+        await self._stdin.send_all(b"\n")
+        told: Mapping[str, int] = await self._told()
+        return told
 
     async def _told(self) -> Any:
         while b"\n" not in self._buffer:

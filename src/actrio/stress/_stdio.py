@@ -247,7 +247,7 @@ class _Stdio:
         return False
 
     async def ended(self) -> Mapping[str, int]:
-        return await self._provider.statistics() if self._provider else {}
+        return await self._provider.settled() if self._provider else {}
 
     async def stored(self) -> Mapping[str, int]:
         return await folder_figures(self.setup.folder)
@@ -289,8 +289,7 @@ class _Seat:
                 if event.kind == "message":
                     heard.text(event.text)
             elif event.type == "item.completed":
-                if event.kind == "message":
-                    heard.whole("" if event.status == "superseded" else event.text)
+                heard.completed(event)
             elif event.type in TERMINALS:
                 return ending_of(event.result or WireResult())
             if heard.leaves and not left:

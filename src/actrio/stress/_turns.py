@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import attrs
 import trio
@@ -68,6 +68,17 @@ class Ending:
     crashed: bool = False
 
 
+class CompletedItem(Protocol):
+    """What is looked at of an item that has ended, from the wire or in this process."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
 class Listener:
     """Hears one turn: notes when pieces of text come, and says when the client leaves.
 
@@ -115,13 +126,14 @@ class Listener:
         self.chars += len(piece)
         self._of_item += len(piece)
 
-    def whole(self, text: str) -> None:
-        """An item has ended as ``text``: what no piece told of it comes with it.
+    def completed(self, item: CompletedItem) -> None:
+        """An item has ended: what no piece told of a message comes with it.
 
         A reader that was behind gets whole items from the journal, in the place of their pieces.
         """
-        rest = text[self._of_item :]
-        if rest:
+        if item.kind != "message":
+            return
+        if item.status != "superseded" and (rest := item.text[self._of_item :]):
             self.text(rest)
         self._of_item = 0
 
