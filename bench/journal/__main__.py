@@ -1,6 +1,6 @@
 """The journal against a bare group-commit loop on the same disk, in one table.
 
-``python -m bench.journal``: about a minute. ``--quick`` runs everything small, to see that it runs.
+``python -m bench.journal``: about two minutes. ``--quick`` runs everything small, to see that it runs.
 What SQLite does with a flipped bit is measured by ``bench/journal/sqlite_flip.py``.
 """
 
@@ -23,7 +23,7 @@ from actrio.journal import Checkpoint, StateChanged, open_embedded_store, record
 from bench.journal.floor import bare
 
 RECORD = StateChanged(values={"call_id": "call_0123456789"}, by="t_0123456789")
-ROUNDS = 3
+ROUNDS = 7
 
 
 @asynccontextmanager

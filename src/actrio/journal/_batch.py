@@ -180,7 +180,9 @@ def _append(
     if pending.checkpoint >= 0:
         checkpoint = before + 1 + pending.checkpoint
     change, least = pending.waiting
-    waiting = max(waiting + change, least)
+    waiting += change
+    if waiting < least:  # noqa: PLR1730 - calling max costs, once for each record
+        waiting = least
     count = pending.count
     head, tail, crc = heads.pieces(
         pending.session,

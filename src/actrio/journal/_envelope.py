@@ -132,7 +132,8 @@ class Heads:
         if prev is None:
             tail = _FIRST % (seq, count, whole, part, records_json)
         else:
-            tail = _NEXT % (seq, count, whole, part, *prev, records_json)
+            slot, segment, offset = prev
+            tail = _NEXT % (seq, count, whole, part, slot, segment, offset, records_json)
         return ready[1], tail, crc32(tail, ready[2])
 
 

@@ -53,7 +53,8 @@ class RecordCodec:
 
     def to_dict(self, record: Any) -> dict[str, Any]:
         """Return ``record`` as ``{"kind", "v", "body"}``, made of builtins and JSON values."""
-        return {"kind": record.kind, "v": record.v, "body": self._converter().unstructure(record)}
+        body = self._converter().writers[type(record)](record)
+        return {"kind": record.kind, "v": record.v, "body": body}
 
     def to_json(self, records: Iterable[Any]) -> bytes:
         """Return ``records`` as one JSON array on one line.
@@ -61,7 +62,13 @@ class RecordCodec:
         Raises:
             InvalidRequest: A value in one of them has no JSON form.
         """
-        return json_line([self.to_dict(record) for record in records])
+        writers = self._converter().writers
+        return json_line(
+            [
+                {"kind": record.kind, "v": record.v, "body": writers[type(record)](record)}
+                for record in records
+            ]
+        )
 
     def from_dict(self, told: Mapping[str, Any]) -> Any:
         """Return the record that `to_dict` wrote, in this version's class.
