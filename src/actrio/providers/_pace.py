@@ -38,8 +38,10 @@ a second, and a look costs one pass of one task."""
 COALESCED_BYTES: Final = 16 * 1024
 """A read that gave so much is worth its wake-up; the next one is not put off."""
 
-_SLOT_SECONDS: Final = 0.005  # those whose rest ends within one are woken by one timer
-_CALM: Final = 0.5  # of `PASS_MAX`: below it rests get shorter
+_SLOT_SECONDS: Final = 0.01  # those whose rest ends within one are woken by one timer
+_CROWD: Final = 48  # woken by one timer; with more of them a pass is too long
+_EARLIER: Final = 0.25  # of a rest: what it may be shorter by, to keep out of a crowd
+_CALM: Final = 0.35  # of `PASS_MAX`: below it rests get shorter
 
 
 class ReadPace:
@@ -48,7 +50,7 @@ class ReadPace:
     *Cancellation*: a rest is left at once; those whose timer it kept read a little early.
 
     Attributes:
-        period: From one read of a stream to the next, in seconds, at least; 0 while nobody rests.
+        period: How long a stream rests, in seconds, at most; 0 while nobody rests.
         pass_seconds: How long a pass of the loop took at the last looks.
         rests: How often a stream rested.
     """
@@ -77,7 +79,7 @@ class ReadPace:
         if not self.period:
             return
         self.rests += 1
-        number = int((now + self.period) / _SLOT_SECONDS)
+        number = self._slot_before(now + self.period)
         if (slot := self._slots.get(number)) is not None:
             await slot.park()
             return
@@ -87,6 +89,18 @@ class ReadPace:
         finally:
             del self._slots[number]
             slot.unpark_all()
+
+    def _slot_before(self, end: float) -> int:
+        """Return the slot that ends by ``end``; an emptier one shortly before it, if it is crowded.
+
+        Streams that began together would be read in the same pass for ever.
+        """
+        slots = self._slots
+        last = int(end / _SLOT_SECONDS)
+        if last not in slots or len(slots[last]) < _CROWD:
+            return last
+        first = last - int(self.period * _EARLIER / _SLOT_SECONDS)
+        return min(range(last, first - 1, -1), key=lambda each: len(slots.get(each, ())))
 
     def note(self, seconds: float) -> None:
         """Take in how long a pass of the loop took."""
