@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import gc
+import itertools
 
 import pytest
 
-from actrio import Agent, open_runtime
-from actrio.runtime import tune_collector
+from actrio import Agent, open_runtime, tool
+from actrio.runtime import Settings, StoreSettings, tune_collector
 
-AGENT = Agent("a", model="scripted:echo")
+
+@tool
+async def sun(city: str) -> str:
+    """Tell the weather."""
+    return f"sun in {city}"
+
+
+@tool
+async def storm(city: str) -> str:
+    """Tell the weather."""
+    raise RuntimeError(f"no way to {city}")
 
 
 @pytest.fixture
@@ -24,16 +35,33 @@ def collector():
 
 
 @pytest.mark.usefixtures("collector")
-async def test_a_session_leaves_nothing_to_the_collector():
-    """Opened, one turn, closed: all of it goes by reference counts."""
-    async with open_runtime(env={}) as runtime:
+@pytest.mark.parametrize("kind", ["memory", "embedded"])
+@pytest.mark.parametrize(
+    "agent",
+    [
+        Agent("a", model="scripted:echo"),
+        Agent("a", model="scripted:demo", tools=[sun]),
+        Agent("a", model="scripted:demo", tools=[storm]),
+    ],
+    ids=["text", "tool", "tool that fails"],
+)
+async def test_a_session_leaves_nothing_to_the_collector(agent, kind, tmp_path):
+    """Opened, two turns, closed: all of it goes by reference counts.
+
+    Not so where a turn fails: its error's traceback knows all that the turn knew.
+    """
+    where = {"folder": tmp_path} if kind == "embedded" else {}
+    settings = Settings(store=StoreSettings(kind=kind, **where))
+    numbers = itertools.count()
+    async with open_runtime(settings, env={}) as runtime:
 
         async def one():
-            async with runtime.session(AGENT) as session:
-                await session.ask("hello")
-                async with session.turn("again") as turn:
-                    async for _ in turn:
-                        pass
+            name = f"s{next(numbers)}" if kind == "embedded" else None
+            async with runtime.session(agent, id=name) as session:
+                for _ in range(2):
+                    async with session.turn("again") as turn:
+                        async for _ in turn:
+                            pass
 
         for _ in range(3):
             await one()

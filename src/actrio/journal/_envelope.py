@@ -75,8 +75,8 @@ _HEAD = b'{"session":%b,"epoch":%d,"born":%d,"created":%b,"first":%d,"checkpoint
 _FIRST = b'"seq":%d,"count":%d,"prev":null,"ts":%d.%06d,"records":%b}\n'
 _NEXT = b'"seq":%d,"count":%d,"ts":%d.%06d,"prev":[%d,%d,%d],"records":%b}\n'
 
-HEADS_MAX: Final = 8192
-"""Beginnings of envelopes that are kept ready: of twice as many sessions as are kept unpacked."""
+HEADS_MAX: Final = 2048
+"""Beginnings of envelopes that are kept ready, of sessions that are claimed: some 350 bytes each."""
 
 MICRO: Final = 1_000_000
 
@@ -135,6 +135,10 @@ class Heads:
             slot, segment, offset = prev
             tail = _NEXT % (seq, count, whole, part, slot, segment, offset, records_json)
         return ready[1], tail, crc32(tail, ready[2])
+
+    def forget(self, session: str) -> None:
+        """Nobody writes ``session`` any more."""
+        self._ready.pop(session, None)
 
 
 def envelope_of(payload: bytes) -> Envelope:

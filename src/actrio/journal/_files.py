@@ -205,6 +205,7 @@ class JournalFiles:
         if request.release_epoch is not None:
             if holder is not None and holder.epoch == request.release_epoch:
                 self.claims.write([entry_of(session, holder, released=True)])
+                self._heads.forget(session)
             return None
         try:
             fresh = table.decide(

@@ -15,7 +15,7 @@ from actrio.journal._order import SortedIds
 
 __all__ = ["Entry", "Index"]
 
-HOT_MAX: Final = 4096
+HOT_MAX: Final = 2048
 """Sessions whose entries are kept unpacked: as many as append at the same time."""
 
 _PACKED: Final = struct.Struct("<IHIQQQQQQdd")

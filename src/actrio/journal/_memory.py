@@ -193,6 +193,7 @@ class MemoryStore:
         holder = self._claims.held.get(claim.session)
         if holder is not None and holder.epoch == claim.epoch:
             del self._claims.held[claim.session]
+            self._heads.forget(claim.session)
 
     async def list(
         self, *, after: str = "", limit: int = 1000, waiting_only: bool = False

@@ -202,13 +202,13 @@ async def _run_group(step: Step, indices: Sequence[int], ears: StepObserver | No
 class _CallOnItsWay:
     """One call on the path drawn above."""
 
-    __slots__ = ("_desk_error", "_ears", "_index", "_run", "_step")
+    __slots__ = ("_desk_error", "_ears", "_index", "_run_seconds", "_step")
 
     def __init__(self, step: Step, index: int, ears: StepObserver | None) -> None:
         self._step = step
         self._index = index
         self._ears = ears
-        self._run: Run | None = None
+        self._run_seconds = 0.0
         # What the desk raised; it ends the step, whatever a filter makes of it.
         self._desk_error: Exception | None = None
 
@@ -222,8 +222,7 @@ class _CallOnItsWay:
         result = attrs.evolve(result, call_id=call.id, name=call.name)
         step.ledger.finish(index, result)
         if self._ears is not None:
-            run_seconds = 0.0 if self._run is None else self._run.run_seconds
-            await _heard(self._ears.finished(index, call, result, run_seconds))
+            await _heard(self._ears.finished(index, call, result, self._run_seconds))
 
     async def _filtered(self, call: ToolCall) -> ToolResult:
         chain = compile_chain(self._step.filters, "tool", self._perform)
@@ -283,8 +282,11 @@ class _CallOnItsWay:
         if step.desk is not None:
             begun = functools.partial(step.desk.begun, index, call, found)
             on_begin = functools.partial(self._at_desk, begun)
-        run = self._run = Run(step, index, call, found, arguments, on_begin=on_begin)
-        state, text = await run.outcome()
+        run = Run(step, index, call, found, arguments, on_begin=on_begin)
+        try:
+            state, text = await run.outcome()
+        finally:
+            self._run_seconds = run.run_seconds
         if state == "success":
             # Only here: a small bound must not cut the advice in an error.
             text = bounded(text, found.output_bytes_max)
