@@ -10,6 +10,11 @@ from typing import Any
 import pytest
 import trio
 
+from actrio import Agent, open_runtime
+from actrio.cli._batch import _Batch
+from actrio.cli._batch_lines import Asked
+from actrio.errors import ActorStopped
+
 TOOLS = '''
 from actrio import Agent, tool
 
@@ -352,3 +357,42 @@ async def test_events_of_one_prompt_hold_its_approvals(actrio: Any, folder: Path
     assert decided["approval"] == asked["approval"]
     assert decided["decision"] == "denied"
     assert decided["note"] == "nobody was there to decide"
+
+
+class Kept:
+    """Results that are kept in a list."""
+
+    batch, written = "b_1", 0
+
+    def __init__(self) -> None:
+        self.added: list[Any] = []
+
+    def known(self, number: int, id: str | int) -> None:
+        return None
+
+    async def add(self, number: int, result: Any) -> None:
+        self.added.append(result)
+
+
+class Ending:
+    """Agents of a run that is ended in the moment in which one of them is asked for."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+
+    def of(self, asked: Asked) -> Agent:
+        self.scope.cancel()
+        raise ActorStopped("/sessions is stopping.")
+
+
+async def test_what_fails_because_the_run_is_being_ended_is_no_result() -> None:
+    """A line that begins in that moment finds a runtime that takes nothing more; it comes again."""
+    results, agents = Kept(), Ending()
+    async with open_runtime(env={}) as runtime:
+        batch = _Batch(runtime, agents, results, 1, None)
+        with agents.scope:
+            await batch._work(Asked(number=1, id=1, prompt="x"), None, None)
+        assert agents.scope.cancelled_caught
+        assert results.added == []
+        await batch._work(Asked(number=1, id=1, prompt="x"), None, None)
+        assert [each["error"]["kind"] for each in results.added] == ["not_found"]

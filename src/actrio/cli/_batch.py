@@ -187,6 +187,9 @@ class _Batch:
                 await self._places.acquire()
                 held = True
             result = await self._answer(asked)
+            if _code_of(result):
+                # What fails while this is being ended may fail because of it: the line comes again.
+                await trio.lowlevel.checkpoint_if_cancelled()
             self._count(asked.number, result)
             await self._results.add(asked.number, result)
         finally:
