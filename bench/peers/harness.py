@@ -18,11 +18,13 @@ turn takes longer than the window it still counts what it did, and merged pieces
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -96,6 +98,7 @@ class _Moment:
         self.server_cpu = _cpu_seconds_of(meter.load["server_pid"])
         self.core_busy = _busy_seconds_of(meter.load["core"])
         self.characters = meter.characters
+        self.rss_mb = resident_mb()
 
 
 class Meter:
@@ -115,7 +118,9 @@ class Meter:
         self._distributions = distributions
         self._numbers = 0
         self._running: set[Heard] = set()
-        self._ended: list[tuple[float, float, float | None]] = []  # when, how long, to the first
+        # Of each turn when it ended, how long it took, and how long to its first piece. Plain
+        # numbers, because what a measurement keeps counts as the library's memory.
+        self._ended = array("d")
         self._lost = 0
         self._errors = 0
         self._error_kinds: dict[str, int] = {}
@@ -191,8 +196,8 @@ class Meter:
         now = time.perf_counter()
         if "".join(heard.pieces) != ANSWER:
             self._lost += 1
-        first = None if heard.first is None else heard.first - heard.began
-        self._ended.append((now, now - heard.began, first))
+        first = math.nan if heard.first is None else heard.first - heard.began
+        self._ended.extend((now, now - heard.began, first))
 
     def _note(self, error: BaseException) -> None:
         self._errors += 1
@@ -222,7 +227,10 @@ class Meter:
         seconds = last.at - first.at
         turns = (last.characters - first.characters) / len(ANSWER)
         cpu = last.cpu - first.cpu
-        ended = [each for each in tuple(self._ended) if first.at <= each[0] <= last.at]
+        numbers = iter(self._ended.tolist())
+        # Not strict: this is a thread, and the loop may be in the midst of telling one.
+        turns_ended = zip(numbers, numbers, numbers, strict=False)
+        ended = [each for each in turns_ended if first.at <= each[0] <= last.at]
         open_since = min((heard.began for heard in tuple(self._running)), default=last.at)
         told = {
             "client": self.name,
@@ -237,6 +245,7 @@ class Meter:
             "foreign_percent": max(0.0, last.core_busy - first.core_busy - cpu) / seconds * 100,
             "oldest_open_ms": (last.at - open_since) * 1e3,
             "peak_rss_mb": resident_mb("VmHWM"),
+            "rss_mb_per_minute": (last.rss_mb - first.rss_mb) / seconds * 60,
             "errors": self._errors,
             "error_kinds": self._error_kinds,
             "lost": self._lost,
@@ -253,9 +262,9 @@ class Meter:
         return found
 
 
-def _latencies(ended: Sequence[tuple[float, float, float | None]]) -> dict[str, float | None]:
+def _latencies(ended: Sequence[tuple[float, float, float]]) -> dict[str, float | None]:
     whole = sorted(each[1] for each in ended)
-    first = sorted(each[2] for each in ended if each[2] is not None)
+    first = sorted(each[2] for each in ended if not math.isnan(each[2]))
     told = {f"p{part}_ms": share(whole, part / 100) for part in (50, 95, 99)}
     told["max_ms"] = whole[-1] if whole else None
     told["first_p50_ms"] = share(first, 0.5)

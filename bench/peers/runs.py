@@ -44,9 +44,9 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def served(scenario: Scenario) -> Iterator[tuple[str, int]]:
-    """Run the server; give its address and process id."""
-    command = [sys.executable, "-m", "bench.peers.server", "--core", str(cores()[1])]
+def served(scenario: Scenario, core: int) -> Iterator[tuple[str, int]]:
+    """Run the server on ``core``; give its address and process id."""
+    command = [sys.executable, "-m", "bench.peers.server", "--core", str(core)]
     with subprocess.Popen(
         [*command, *scenario.server_args], cwd=ROOT, stdout=subprocess.PIPE, env=environment()
     ) as process:
@@ -58,15 +58,22 @@ def served(scenario: Scenario) -> Iterator[tuple[str, int]]:
             process.kill()
 
 
-def run(peer: Peer, scenario: Scenario) -> dict[str, Any]:
+def run(peer: Peer, scenario: Scenario, place: tuple[int, int] | None = None) -> dict[str, Any]:
     """Return what one run told, with the server's own figures.
+
+    Args:
+        peer: Whose program is run.
+        scenario: At which load.
+        place: The client's core and the server's; by default `cores`.
 
     Raises:
         Missing: The peer does not install, or its program failed.
     """
     python = python_of(peer)
+    client_core, server_core = place or cores()
     times = scenario.slow_times if peer.slow else 1.0
-    with tempfile.TemporaryDirectory() as folder, served(scenario) as (address, server_pid):
+    with tempfile.TemporaryDirectory() as folder, served(scenario, server_core) as served_at:
+        address, server_pid = served_at
         load = {
             "url": f"{address}/v1",
             "sessions": scenario.sessions,
@@ -74,7 +81,7 @@ def run(peer: Peer, scenario: Scenario) -> dict[str, Any]:
             "warm_seconds": scenario.warm_seconds * times,
             "seconds": scenario.seconds * times,
             "stagger_seconds": scenario.stagger_seconds,
-            "core": cores()[0],
+            "core": client_core,
             "server_pid": server_pid,
             "folder": folder,
             **peer.options,
